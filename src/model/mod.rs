@@ -3,9 +3,39 @@
 //! Invariant: pure. Nothing here does I/O, reads a clock or the environment, or imports another room.
 
 mod ae_title;
+mod change;
+mod character_set;
+mod configuration;
+mod date_range;
+mod duration;
 mod host;
 mod invalid;
+mod ledger;
+mod link_flags;
+mod patient_id;
+mod query;
+mod settings;
+mod station;
+mod station_document;
+mod study;
+mod text;
+mod uid;
 
 pub use ae_title::{AeTitle, MAX_AE_TITLE};
+pub use change::{Change, Subject, changes, station_changes};
+pub use character_set::CharacterSet;
+pub use configuration::{Configuration, Generation};
+pub use date_range::DateRange;
+pub use duration::{parse_duration, show_duration};
 pub use host::{Endpoint, Host, parse_port};
 pub use invalid::Invalid;
+pub use ledger::{LedgerEntry, Outcome, is_complete};
+pub use link_flags::LinkFlags;
+pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
+pub use query::{Level, Query};
+pub use settings::{RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings, setting_key};
+pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
+pub use station_document::StationDocument;
+pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer};
+pub use text::{ClusterName, Description, Issuer, MAX_LONG_STRING, StationName};
+pub use uid::{MAX_UID, Uid};

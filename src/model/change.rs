@@ -1,0 +1,156 @@
+//! What differs between two configurations, field by field: for `--dry-run`, the audit, `reload` and `generation diff`.
+//!
+//! Invariant: the differences of equal configurations are none, and a `Change` never has equal sides.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Configuration, Settings, Station};
+
+/// What a change is made to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A station, by the name it has after the change (before it, where it was removed).
+    Station(String),
+    /// A setting, by its key.
+    Setting(String),
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Subject::Station(name) => write!(f, "station {name}"),
+            Subject::Setting(key) => write!(f, "setting {key}"),
+        }
+    }
+}
+
+/// One field that differs. A whole station that came or went is a change of each of its fields' document at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What it is made to.
+    pub subject: Subject,
+    /// Which field; `None` where the subject itself came or went.
+    pub field: Option<String>,
+    /// The value before; null where there was none.
+    pub before: Value,
+    /// The value after; null where there is none.
+    pub after: Value,
+}
+
+/// The changes that lead from `before` to `after`: settings first, then stations in order of name.
+pub fn changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
+    let mut found = setting_changes(&before.settings, &after.settings);
+    for old in &before.stations {
+        match after.station(&old.name) {
+            Some(new) => found.extend(station_changes(old, new)),
+            None => found.push(whole_station(old, document(old), Value::Null)),
+        }
+    }
+    for new in &after.stations {
+        if before.station(&new.name).is_none() {
+            found.push(whole_station(new, Value::Null, document(new)));
+        }
+    }
+    found
+}
+
+/// The fields of one station that differ between two states of it. A new name is a change of the field `name`.
+pub fn station_changes(before: &Station, after: &Station) -> Vec<Change> {
+    if before == after {
+        return Vec::new();
+    }
+    let (Value::Object(old), Value::Object(new)) = (document(before), document(after)) else {
+        return Vec::new();
+    };
+    old.into_iter()
+        .filter(|(field, value)| new.get(field) != Some(value))
+        .map(|(field, value)| Change {
+            subject: Subject::Station(after.name.to_string()),
+            after: new.get(&field).cloned().unwrap_or(Value::Null),
+            field: Some(field),
+            before: value,
+        })
+        .collect()
+}
+
+fn setting_changes(before: &Settings, after: &Settings) -> Vec<Change> {
+    let value_in = |settings: &Settings, name: &str| {
+        let found = settings.iter().find(|(key, _)| *key == name);
+        found.map_or(Value::Null, |(_, value)| Value::from(value))
+    };
+    let mut names: Vec<&str> = before.iter().chain(after.iter()).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| (name, value_in(before, name), value_in(after, name)))
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| Change {
+            subject: Subject::Setting(name.to_owned()),
+            field: Some("value".to_owned()),
+            before: old,
+            after: new,
+        })
+        .collect()
+}
+
+fn whole_station(station: &Station, before: Value, after: Value) -> Change {
+    Change {
+        subject: Subject::Station(station.name.to_string()),
+        field: None,
+        before,
+        after,
+    }
+}
+
+/// The station's JSON document. Serialising it can't fail: its keys are strings and its numbers finite.
+fn document(station: &Station) -> Value {
+    serde_json::to_value(station).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, parse_port};
+
+    fn station(name: &str) -> Station {
+        let endpoint = Endpoint {
+            host: "10.0.0.1".parse().unwrap(),
+            port: parse_port("104").unwrap(),
+        };
+        Station::new(name.parse().unwrap(), name.parse().unwrap(), Some(endpoint))
+    }
+
+    #[test]
+    fn names_each_field_that_differs() {
+        let before = Configuration {
+            stations: vec![station("A"), station("B")],
+            ..Default::default()
+        };
+        let mut after = before.clone();
+        after.stations[0].links.prefetching = true;
+        after.stations[1] = station("C");
+        after.settings.set("issuer", "NORTH").unwrap();
+        let found = changes(&before, &after);
+        let told: Vec<String> = found
+            .iter()
+            .map(|change| {
+                format!(
+                    "{} {}",
+                    change.subject,
+                    change.field.as_deref().unwrap_or("whole")
+                )
+            })
+            .collect();
+        let expected = [
+            "setting issuer value",
+            "station A link_prefetching",
+            "station B whole",
+            "station C whole",
+        ];
+        assert_eq!(told, expected);
+        assert!(changes(&after, &after).is_empty());
+    }
+}

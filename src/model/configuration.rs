@@ -1,0 +1,102 @@
+//! The whole configuration of one generation: settings and stations, and what must hold between them.
+//!
+//! Invariants (checked by `Configuration::check`): station names differ, ignoring case; (AE title, host, port) differ;
+//! there is at most one embedded archive.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Invalid, Settings, Station, StationName};
+
+/// The number of a saved configuration; 0 is the empty one of a new store.
+pub type Generation = u64;
+
+/// Settings and stations of one generation.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Configuration {
+    /// Which one it is.
+    pub generation: Generation,
+    /// The local cluster's own settings.
+    pub settings: Settings,
+    /// All stations, by name.
+    pub stations: Vec<Station>,
+}
+
+impl Configuration {
+    /// The station of that name, to the letter.
+    pub fn station(&self, name: &StationName) -> Option<&Station> {
+        self.stations.iter().find(|station| station.name == *name)
+    }
+
+    /// The stations that are doors to linked clusters.
+    pub fn linked_stations(&self) -> impl Iterator<Item = &Station> {
+        self.stations.iter().filter(|station| station.is_linked())
+    }
+
+    /// Holds the stations to what they must be, alone and together.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let mut names = HashSet::new();
+        let mut addresses = HashMap::new();
+        let mut embedded = None;
+        for station in &self.stations {
+            station.check()?;
+            let name = station.name.as_str();
+            if !names.insert(name.to_lowercase()) {
+                return Err(Invalid::new(
+                    "station name",
+                    name,
+                    "another station has this name",
+                ));
+            }
+            match &station.endpoint {
+                None => {
+                    if let Some(other) = embedded.replace(name) {
+                        let rule = format!("{other} is the embedded archive already");
+                        return Err(Invalid::new("station", name, rule));
+                    }
+                }
+                Some(endpoint) => {
+                    if let Some(other) = addresses.insert((&station.ae_title, endpoint), name) {
+                        let address = format!("{}@{endpoint}", station.ae_title);
+                        let rule = format!("{other} and {name} can't both have it");
+                        return Err(Invalid::new("address", &address, rule));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, parse_port};
+
+    fn station(name: &str, ae_title: &str, port: &str) -> Station {
+        let endpoint = Endpoint {
+            host: "10.0.0.1".parse().unwrap(),
+            port: parse_port(port).unwrap(),
+        };
+        Station::new(name.parse().unwrap(), ae_title.parse().unwrap(), Some(endpoint))
+    }
+
+    fn check(stations: Vec<Station>) -> Result<(), Invalid> {
+        Configuration {
+            stations,
+            ..Configuration::default()
+        }
+        .check()
+    }
+
+    #[test]
+    fn two_sites_may_both_be_called_pacs_but_not_at_one_address() {
+        assert!(check(vec![station("A", "PACS", "104"), station("B", "PACS", "105")]).is_ok());
+        let error = check(vec![station("A", "PACS", "104"), station("B", "PACS", "104")]).unwrap_err();
+        assert!(error.to_string().contains("PACS@10.0.0.1:104"), "{error}");
+    }
+
+    #[test]
+    fn names_differ_by_more_than_case() {
+        assert!(check(vec![station("siteb", "A", "104"), station("SITEB", "B", "104")]).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! The ledger of a linked query: what each station did, in words that never hide a missing site.
+//!
+//! Invariant: `is_complete` is false as soon as one station that should have answered did not, or not fully.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::StationName;
+
+/// What became of a station in a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It answered, to the end.
+    Searched,
+    /// It did not answer, or ended with a failure.
+    Failed,
+    /// It answered a part, and said or showed that there is more.
+    Truncated,
+    /// It was not asked.
+    Skipped,
+    /// The caller cancelled, or a limit was reached, before its end.
+    Cancelled,
+}
+
+impl Outcome {
+    /// As it is shown and recorded.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Searched => "searched",
+            Outcome::Failed => "failed",
+            Outcome::Truncated => "truncated",
+            Outcome::Skipped => "skipped",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One station's line in the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedgerEntry {
+    /// The station.
+    pub station: StationName,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Whether its silence leaves the answer incomplete: false for skips that the flags or its constraint want.
+    pub was_due: bool,
+    /// Answers taken from it.
+    pub matches: u64,
+    /// Answers left out here because the peer had ignored a key.
+    pub filtered: u64,
+    /// Answers that could not be used: without study UID, malformed.
+    pub dropped: u64,
+    /// From the first attempt to the end.
+    pub elapsed: Duration,
+    /// The syntax spoken: `linked` or `dicom`; `None` where it did not come to that.
+    pub syntax: Option<&'static str>,
+    /// The final DIMSE status, where one came.
+    pub dicom_status: Option<u16>,
+    /// Keywords of keys asked for that did not come back, so that nobody can tell whether they were matched.
+    pub unverified_keys: Vec<String>,
+    /// When a failing link is tried again by the service.
+    pub retry_at: Option<Timestamp>,
+    /// Why, for a person.
+    pub detail: Option<String>,
+}
+
+impl LedgerEntry {
+    /// An entry for a station of which nothing has been counted yet.
+    pub fn new(station: StationName, outcome: Outcome) -> Self {
+        LedgerEntry {
+            station,
+            outcome,
+            was_due: true,
+            matches: 0,
+            filtered: 0,
+            dropped: 0,
+            elapsed: Duration::ZERO,
+            syntax: None,
+            dicom_status: None,
+            unverified_keys: Vec::new(),
+            retry_at: None,
+            detail: None,
+        }
+    }
+
+    /// Whether the station gave all it should have.
+    pub fn is_complete(&self) -> bool {
+        self.outcome == Outcome::Searched || !self.was_due
+    }
+}
+
+/// Whether an answer with this ledger is the whole answer.
+pub fn is_complete(ledger: &[LedgerEntry]) -> bool {
+    ledger.iter().all(LedgerEntry::is_complete)
+}

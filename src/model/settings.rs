@@ -1,0 +1,385 @@
+//! The local cluster's own settings (`impaxlink config`), each with its default, its rule and its description.
+//!
+//! Invariant: a `Settings` holds only known keys with values that pass their rule, so the typed getters can't fail.
+//! Defaults that come from the machine (the host's name) are not here: this room is pure.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AeTitle, ClusterName, Invalid, Issuer, OnPartial, parse_duration};
+
+/// One key of `config`.
+#[derive(Debug)]
+pub struct SettingKey {
+    /// The name it is set by.
+    pub name: &'static str,
+    /// Its value where none is set; empty where it has none.
+    pub default: &'static str,
+    /// What it is, in one line.
+    pub description: &'static str,
+    check: fn(&str) -> Result<(), Invalid>,
+}
+
+/// The command run after each save, for systems that are not ours. It runs as a program, so it has rules of its own.
+pub const RELOAD_COMMAND: &str = "reload.command";
+
+/// Every key, in the order of `config list`.
+pub static SETTING_KEYS: &[SettingKey] = &[
+    key(
+        "ae_title",
+        "IMPAXLINK",
+        "the local cluster's AE title, as SCU and SCP",
+        is::<AeTitle>,
+    ),
+    key(
+        "cluster_name",
+        "",
+        "shown to linked clusters; the host's name where unset",
+        is::<ClusterName>,
+    ),
+    key(
+        "listen",
+        "0.0.0.0:11112",
+        "address and port where the service listens",
+        is_socket_address,
+    ),
+    key(
+        "issuer",
+        "",
+        "issuer of the local cluster's patient IDs",
+        is::<Issuer>,
+    ),
+    key(
+        RELOAD_COMMAND,
+        "",
+        "run by the shell after each save, for systems that are not ours",
+        is_not_empty,
+    ),
+    key(
+        "reload.timeout",
+        "30s",
+        "how long a reload, or the reload command, may take",
+        is_duration,
+    ),
+    key(
+        "query.on_partial",
+        "success",
+        "final status of our SCP when a linked cluster failed: success or failure",
+        is_on_partial,
+    ),
+    key(
+        "query.local_first",
+        "2s",
+        "how long linked rows wait for the local ones",
+        is_duration,
+    ),
+    key(
+        "query.deadline",
+        "20s",
+        "how long a linked cluster may hold up the end once the others have finished",
+        is_duration,
+    ),
+    key(
+        "limits.associations",
+        "200",
+        "associations the service holds at once",
+        is_count,
+    ),
+    key(
+        "limits.associations_per_station",
+        "32",
+        "associations at once from each station",
+        is_count,
+    ),
+    key(
+        "limits.pdu",
+        "131072",
+        "greatest PDU we take, in bytes",
+        is_pdu_length,
+    ),
+    key(
+        "limits.message",
+        "16777216",
+        "greatest data set of a query or answer, in bytes",
+        is_message_length,
+    ),
+    key(
+        "timeout.connect",
+        "5s",
+        "for name resolution and the TCP connection",
+        is_duration,
+    ),
+    key(
+        "timeout.association",
+        "10s",
+        "for the answer to an association request",
+        is_duration,
+    ),
+    key(
+        "timeout.artim",
+        "10s",
+        "for the request on a new connection (PS3.8 9.1.5, ARTIM)",
+        is_duration,
+    ),
+    key(
+        "timeout.idle",
+        "10m",
+        "silence after which an association is closed",
+        is_duration,
+    ),
+    key(
+        "timeout.drain",
+        "30s",
+        "for operations under way when the service ends",
+        is_duration,
+    ),
+];
+
+const fn key(
+    name: &'static str,
+    default: &'static str,
+    description: &'static str,
+    check: fn(&str) -> Result<(), Invalid>,
+) -> SettingKey {
+    SettingKey {
+        name,
+        default,
+        description,
+        check,
+    }
+}
+
+/// The key of that name.
+pub fn setting_key(name: &str) -> Option<&'static SettingKey> {
+    SETTING_KEYS.iter().find(|key| key.name == name)
+}
+
+/// The settings that were set; all others are at their defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Settings(BTreeMap<&'static str, String>);
+
+impl Settings {
+    /// Sets `name` to `value`, or refuses it with the rule it breaks.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Invalid> {
+        let key = known_key(name)?;
+        let value = value.trim();
+        (key.check)(value).map_err(|error| Invalid {
+            field: key.name,
+            ..error
+        })?;
+        self.0.insert(key.name, value.to_owned());
+        Ok(())
+    }
+
+    /// Puts `name` back to its default.
+    pub fn unset(&mut self, name: &str) -> Result<(), Invalid> {
+        self.0.remove(known_key(name)?.name);
+        Ok(())
+    }
+
+    /// The value in force for `key`: as set, else its default; `None` where it has neither.
+    pub fn get(&self, key: &SettingKey) -> Option<&str> {
+        let value = self.0.get(key.name).map_or(key.default, String::as_str);
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// Those that were set, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// The local cluster's AE title.
+    pub fn ae_title(&self) -> AeTitle {
+        self.parsed("ae_title")
+    }
+
+    /// The local cluster's name, where one is set.
+    pub fn cluster_name(&self) -> Option<ClusterName> {
+        self.optional("cluster_name")
+    }
+
+    /// Where the service listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.parsed("listen")
+    }
+
+    /// The issuer of the local cluster's patient IDs.
+    pub fn issuer(&self) -> Option<Issuer> {
+        self.optional("issuer")
+    }
+
+    /// The command that runs after each save.
+    pub fn reload_command(&self) -> Option<&str> {
+        self.text(RELOAD_COMMAND)
+    }
+
+    /// What our SCP ends a partial query with.
+    pub fn on_partial(&self) -> OnPartial {
+        match self.text("query.on_partial") {
+            Some("failure") => OnPartial::Failure,
+            _ => OnPartial::Success,
+        }
+    }
+
+    /// The duration of that key: `timeout.…`, `query.local_first`, `query.deadline`, `reload.timeout`.
+    pub fn duration(&self, name: &'static str) -> Duration {
+        let text = self.text(name).unwrap_or_default();
+        parse_duration(text).unwrap_or(super::DEFAULT_TIMEOUT)
+    }
+
+    /// The number of that key: `limits.…`.
+    pub fn count(&self, name: &'static str) -> usize {
+        self.parsed(name)
+    }
+
+    fn text(&self, name: &'static str) -> Option<&str> {
+        setting_key(name).and_then(|key| self.get(key))
+    }
+
+    fn optional<T: std::str::FromStr>(&self, name: &'static str) -> Option<T> {
+        self.text(name).and_then(|text| text.parse().ok())
+    }
+
+    /// A value whose key has a default; the test below holds every default to its rule.
+    fn parsed<T: std::str::FromStr>(&self, name: &'static str) -> T {
+        match self.optional(name) {
+            Some(value) => value,
+            None => unreachable!("{name} has a valid default"),
+        }
+    }
+}
+
+fn known_key(name: &str) -> Result<&'static SettingKey, Invalid> {
+    setting_key(name).ok_or_else(|| {
+        Invalid::new(
+            "setting",
+            name,
+            "there is no such key; see 'impaxlink config list'",
+        )
+    })
+}
+
+impl TryFrom<BTreeMap<String, String>> for Settings {
+    type Error = Invalid;
+
+    fn try_from(values: BTreeMap<String, String>) -> Result<Self, Invalid> {
+        let mut settings = Settings::default();
+        for (name, value) in values {
+            settings.set(&name, &value)?;
+        }
+        Ok(settings)
+    }
+}
+
+impl From<Settings> for BTreeMap<String, String> {
+    fn from(settings: Settings) -> Self {
+        settings
+            .0
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+}
+
+fn is<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<(), Invalid> {
+    text.parse::<T>().map(drop)
+}
+
+fn is_duration(text: &str) -> Result<(), Invalid> {
+    parse_duration(text).map(drop)
+}
+
+fn is_socket_address(text: &str) -> Result<(), Invalid> {
+    let rule = "it is an address and a port, like 0.0.0.0:11112 or [::]:11112";
+    text.parse::<SocketAddr>()
+        .map(drop)
+        .map_err(|_| Invalid::new("listen", text, rule))
+}
+
+fn is_not_empty(text: &str) -> Result<(), Invalid> {
+    if text.is_empty() {
+        Err(Invalid::new(
+            "setting",
+            text,
+            "it must not be empty; use 'config unset'",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+fn is_on_partial(text: &str) -> Result<(), Invalid> {
+    match text {
+        "success" | "failure" => Ok(()),
+        _ => Err(Invalid::new(
+            "query.on_partial",
+            text,
+            "it is 'success' or 'failure'",
+        )),
+    }
+}
+
+fn is_count(text: &str) -> Result<(), Invalid> {
+    within(text, 1, 100_000)
+}
+
+fn is_pdu_length(text: &str) -> Result<(), Invalid> {
+    within(text, 4096, 1 << 24)
+}
+
+fn is_message_length(text: &str) -> Result<(), Invalid> {
+    within(text, 1 << 16, 1 << 30)
+}
+
+fn within(text: &str, least: usize, most: usize) -> Result<(), Invalid> {
+    match text.parse::<usize>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(()),
+        _ => Err(Invalid::new(
+            "number",
+            text,
+            format!("it is a whole number from {least} to {most}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_passes_its_own_rule() {
+        for key in SETTING_KEYS.iter().filter(|key| !key.default.is_empty()) {
+            (key.check)(key.default).unwrap();
+        }
+        let settings = Settings::default();
+        assert_eq!(settings.ae_title().as_str(), "IMPAXLINK");
+        assert_eq!(settings.listen().port(), 11112);
+        assert_eq!(settings.count("limits.associations"), 200);
+        assert_eq!(settings.duration("timeout.connect"), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_by_the_name_of_its_key() {
+        let mut settings = Settings::default();
+        let error = settings.set("timeout.connect", "soon").unwrap_err().to_string();
+        assert!(
+            error.contains("timeout.connect") && error.contains("soon"),
+            "{error}"
+        );
+        assert!(settings.set("colour", "red").is_err());
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn unset_goes_back_to_the_default() {
+        let mut settings = Settings::default();
+        settings.set("ae_title", "NORTH").unwrap();
+        assert_eq!(settings.ae_title().as_str(), "NORTH");
+        settings.unset("ae_title").unwrap();
+        assert_eq!(settings, Settings::default());
+    }
+}

@@ -1,0 +1,115 @@
+//! A study as one station answers with it, and what is known of its copy there.
+//!
+//! Invariant: a `StudyAnswer` has a study UID and a patient with a domain; text is UTF-8 without control characters.
+//! How the answers of several stations become one row is `link`'s.
+
+use jiff::civil::{Date, Time};
+
+use super::{AeTitle, PatientId, Uid};
+
+/// Where a copy is kept at its station; the order is the order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Availability {
+    /// At once (standard ONLINE).
+    Cache,
+    /// After a robot or a slower store.
+    Nearline,
+    /// After a person.
+    Offline,
+}
+
+impl Availability {
+    /// Reads Instance Availability (0008,0056) or BestStudyLocation. UNAVAILABLE is no source, and so none of these.
+    pub fn from_code(code: &str) -> Option<Self> {
+        match code {
+            "ONLINE" | "CACHE" => Some(Availability::Cache),
+            "NEARLINE" => Some(Availability::Nearline),
+            "OFFLINE" => Some(Availability::Offline),
+            _ => None,
+        }
+    }
+
+    /// As it is shown: `cache`, `nearline`, `offline`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Availability::Cache => "cache",
+            Availability::Nearline => "nearline",
+            Availability::Offline => "offline",
+        }
+    }
+}
+
+/// One station's answer about one study.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StudyAnswer {
+    /// Study Instance UID.
+    pub study_instance_uid: Uid,
+    /// Whose study it is.
+    pub patient_id: PatientId,
+    /// The ID that is the same in all clusters.
+    pub global_patient_id: Option<String>,
+    /// Patient's name, as the peer has it.
+    pub patient_name: Option<String>,
+    /// Date of birth.
+    pub patient_birth_date: Option<Date>,
+    /// Patient's sex.
+    pub patient_sex: Option<String>,
+    /// Study date.
+    pub study_date: Option<Date>,
+    /// Study time.
+    pub study_time: Option<Time>,
+    /// Accession number.
+    pub accession_number: Option<String>,
+    /// Modalities in study.
+    pub modalities: Vec<String>,
+    /// Study description.
+    pub study_description: Option<String>,
+    /// Referring physician's name.
+    pub referring_physician: Option<String>,
+    /// Number of instances at this station.
+    pub instances: Option<u32>,
+    /// Report status (linked syntax).
+    pub interpretation_status: Option<String>,
+    /// Specialty as the answering cluster computes it.
+    pub specialty: Option<String>,
+    /// Body part as the answering cluster computes it.
+    pub body_part: Option<String>,
+    /// Whether the study is verified there.
+    pub verified: Option<bool>,
+    /// Where the copy is kept.
+    pub availability: Option<Availability>,
+    /// From where the peer says it can be retrieved.
+    pub retrieve_ae_titles: Vec<AeTitle>,
+    /// Its series, where the query asked for a lower level.
+    pub series: Vec<SeriesAnswer>,
+}
+
+/// One station's answer about one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesAnswer {
+    /// Series Instance UID.
+    pub series_instance_uid: Uid,
+    /// Modality.
+    pub modality: Option<String>,
+    /// Series number.
+    pub series_number: Option<i32>,
+    /// Series description.
+    pub series_description: Option<String>,
+    /// Body Part Examined.
+    pub body_part_examined: Option<String>,
+    /// Number of instances at this station.
+    pub instances: Option<u32>,
+    /// Its instances, where the query asked for them.
+    pub images: Vec<ImageAnswer>,
+}
+
+/// One station's answer about one instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageAnswer {
+    /// SOP Instance UID.
+    pub sop_instance_uid: Uid,
+    /// SOP Class UID.
+    pub sop_class_uid: Option<Uid>,
+    /// Instance number.
+    pub instance_number: Option<i32>,
+}
