@@ -1,0 +1,5 @@
+//! The integration tests: one binary, one module a subject. What they share is in `support`.
+
+mod support;
+
+mod peers;

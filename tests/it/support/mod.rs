@@ -1,0 +1,14 @@
+//! What integration tests share: a hermetic environment for the program, real peers with studies in them, and a
+//! scripted peer for the misbehaviour that real ones don't show.
+//!
+//! Invariant: everything runs on 127.0.0.1 in temporary folders, is ready when its constructor returns, and is gone
+//! when it is dropped.
+
+#![allow(dead_code, reason = "each subject takes its own part of the support")]
+
+pub mod dcmqrscp;
+pub mod env;
+pub mod findscu;
+pub mod orthanc;
+pub mod process;
+pub mod studies;
