@@ -2,4 +2,5 @@
 
 mod support;
 
+mod fake_peer;
 mod peers;

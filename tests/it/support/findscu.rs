@@ -18,8 +18,9 @@ pub type Answer = BTreeMap<String, String>;
 /// What findscu brought.
 pub struct Found {
     pub answers: Vec<Answer>,
-    /// Everything it printed.
+    /// Everything it printed, at `-v`.
     pub log: String,
+    /// Whether it ended with the peer's final status 0000: findscu's own exit status says no such thing.
     pub success: bool,
 }
 
@@ -35,7 +36,8 @@ pub fn find_studies(ae_title: &str, port: u16, keys: &[&str]) -> Found {
     for key in keys {
         command.args(["-k", key]);
     }
-    let output = run(command.arg("127.0.0.1").arg(port.to_string()));
+    let output = run(command.arg("-v").arg("127.0.0.1").arg(port.to_string()));
+    let log = log(&output);
     let mut paths: Vec<_> = fs::read_dir(folder.path())
         .expect("the folder of the answers")
         .map(|entry| entry.expect("an entry of the folder").path())
@@ -46,8 +48,8 @@ pub fn find_studies(ae_title: &str, port: u16, keys: &[&str]) -> Found {
             .iter()
             .map(|path| read_answer(&open_file(path).expect("an answer of findscu")))
             .collect(),
-        log: log(&output),
-        success: output.status.success(),
+        success: output.status.success() && log.contains("Received Final Find Response (Success)"),
+        log,
     }
 }
 

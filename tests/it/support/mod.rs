@@ -8,6 +8,7 @@
 
 pub mod dcmqrscp;
 pub mod env;
+pub mod fake_peer;
 pub mod findscu;
 pub mod orthanc;
 pub mod process;
