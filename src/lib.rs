@@ -1,7 +1,12 @@
 //! Cluster linking for medical imaging archives.
 //!
+//! The rooms, each with its own map:
+//! - [`model`]: the values of the domain
+//! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
+//!
 //! Start reading at `model`.
 
 #![forbid(unsafe_code)]
 
+pub mod dimse;
 pub mod model;

@@ -3,5 +3,6 @@
 mod support;
 
 mod architecture;
+mod dimse_requestor;
 mod fake_peer;
 mod peers;

@@ -1,0 +1,275 @@
+//! Answering association requests.
+//!
+//! In two steps, so that whoever decides may take its time and look things up: [`receive_request`] reads the
+//! request, and [`PendingAssociation`] is then accepted or rejected. Invariant: a caller that we do not accept is
+//! told why in the standard's terms, and the connection stays until it had the chance to read that. Each step is
+//! bounded in time, as the ARTIM timer of PS3.8 9.1.5 asks.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dicom_ul::pdu::{
+    AssociationAC, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResult,
+    PresentationContextResultReason,
+};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::requestor::user_information;
+use super::stream::{Incoming, PduStream};
+use super::{
+    Abort, Association, Awaited, Context, Error, Limits, Peer, PresentationContext, Rejection,
+    TransferSyntax, Violation, trim_padding, uids,
+};
+use crate::model::{AeTitle, Invalid};
+
+/// How long a rejected peer may take to hang up.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Bounds on associations that others open.
+#[derive(Debug, Clone, Copy)]
+pub struct AcceptorOptions {
+    /// How long a peer may take from connecting to its whole association request, and to take our answer.
+    pub associate_timeout: Duration,
+    /// Bounds on the association.
+    pub limits: Limits,
+}
+
+impl Default for AcceptorOptions {
+    /// 10 s to associate, and the default limits.
+    fn default() -> Self {
+        AcceptorOptions {
+            associate_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// An AE title of an association request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestedTitle {
+    /// As it came, without padding. May hold anything.
+    pub raw: String,
+    /// As a title, unless it breaks the rules of one.
+    pub title: Result<AeTitle, Invalid>,
+}
+
+/// Who asks for an association, and what for: all that a decision about access can be based on.
+#[derive(Debug, Clone)]
+pub struct AssociationRequest {
+    /// Who says to be calling. Anyone can write any title here.
+    pub calling: RequestedTitle,
+    /// Whom it believes to call.
+    pub called: RequestedTitle,
+    /// Address and implementation of the peer.
+    pub peer: Peer,
+    /// The SOP classes of the proposed presentation contexts, in their order.
+    pub abstract_syntaxes: Vec<String>,
+}
+
+/// An association that waits for its answer. Dropped without one, the connection is closed.
+#[derive(Debug)]
+pub struct PendingAssociation {
+    stream: PduStream,
+    received: AssociationRQ,
+    request: AssociationRequest,
+    options: AcceptorOptions,
+}
+
+/// Reads the association request of a peer that has connected.
+///
+/// Requests that no decision could accept are answered here, and become errors: unknown protocol version or
+/// application context, too large, malformed, something else than a request.
+pub async fn receive_request(
+    socket: TcpStream,
+    address: SocketAddr,
+    options: AcceptorOptions,
+) -> Result<PendingAssociation, Error> {
+    let mut stream = PduStream::new(socket, options.limits.max_pdu_length);
+    let awaited = Awaited::AssociationRequest;
+    let after = options.associate_timeout;
+    let received = timeout(after, stream.receive(awaited)).await;
+    let received = received.unwrap_or(Err(Error::TimedOut { awaited, after }));
+    let request = received.and_then(|pdu| match pdu {
+        Incoming::AssociateRequest(request) => Ok(request),
+        Incoming::Aborted(abort) => Err(Error::Aborted(abort)),
+        pdu => Err(Violation::UnexpectedPdu(pdu.name()).into()),
+    });
+    let checked =
+        request.and_then(|received| check_request(&received, address).map(|request| (received, request)));
+    match checked {
+        Ok((received, request)) => Ok(PendingAssociation {
+            stream,
+            received,
+            request,
+            options,
+        }),
+        Err(error) => {
+            if let Some(answer) = answer_to(&error) {
+                send_and_close(&mut stream, &answer).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn check_request(received: &AssociationRQ, address: SocketAddr) -> Result<AssociationRequest, Error> {
+    if received.protocol_version & 1 == 0 {
+        return Err(Error::Refused(Rejection::PROTOCOL_VERSION));
+    }
+    let application_context = trim_padding(received.application_context_name.as_bytes());
+    if application_context != uids::APPLICATION_CONTEXT.as_bytes() {
+        return Err(Error::Refused(Rejection::APPLICATION_CONTEXT));
+    }
+    let mut seen = [false; 256];
+    for context in &received.presentation_contexts {
+        if context.id % 2 == 0 || std::mem::replace(&mut seen[usize::from(context.id)], true) {
+            return Err(Violation::BadContextId(context.id).into());
+        }
+    }
+    let syntaxes = received
+        .presentation_contexts
+        .iter()
+        .map(|context| unpadded(&context.abstract_syntax));
+    Ok(AssociationRequest {
+        calling: requested_title(&received.calling_ae_title),
+        called: requested_title(&received.called_ae_title),
+        peer: Peer::from_user_information(address, &received.user_variables),
+        abstract_syntaxes: syntaxes.collect(),
+    })
+}
+
+fn requested_title(text: &str) -> RequestedTitle {
+    let raw = unpadded(text);
+    RequestedTitle {
+        title: raw.parse(),
+        raw,
+    }
+}
+
+fn unpadded(text: &str) -> String {
+    text.trim_matches([' ', '\0']).to_owned()
+}
+
+/// What a peer is told whose request failed this way.
+fn answer_to(error: &Error) -> Option<[u8; 10]> {
+    Some(match error {
+        Error::Refused(rejection) => rejection.to_pdu(),
+        Error::TooLarge {
+            what: "association PDU",
+            ..
+        } => Rejection::REQUEST_TOO_LARGE.to_pdu(),
+        Error::TooLarge { .. } | Error::Violation(Violation::UnexpectedPdu(_)) => {
+            Abort::UNEXPECTED_PDU.to_pdu()
+        }
+        Error::NotDicom => Abort::UNRECOGNIZED_PDU.to_pdu(),
+        Error::Violation(_) => Abort::INVALID_PDU_PARAMETER.to_pdu(),
+        Error::TimedOut { .. } => Abort::BY_USER.to_pdu(),
+        _ => return None,
+    })
+}
+
+async fn send_and_close(stream: &mut PduStream, answer: &[u8]) {
+    // A peer that does not take its answer in this time does without.
+    let _ = timeout(LINGER, async {
+        if stream.send_bytes(answer).await.is_ok() {
+            stream.close_gently().await;
+        }
+    })
+    .await;
+}
+
+impl PendingAssociation {
+    /// What is asked for.
+    pub fn request(&self) -> &AssociationRequest {
+        &self.request
+    }
+
+    /// Rejects the association, and waits a moment for the peer to hang up.
+    pub async fn reject(mut self, rejection: Rejection) {
+        send_and_close(&mut self.stream, &rejection.to_pdu()).await;
+    }
+
+    /// Accepts the association with those of the proposed contexts that are among `supported`.
+    pub async fn accept(mut self, supported: &[PresentationContext]) -> Result<Association, Error> {
+        let proposed = &self.received.presentation_contexts;
+        let results: Vec<_> = proposed
+            .iter()
+            .map(|context| answer_context(context, supported))
+            .collect();
+        let contexts = results.iter().zip(proposed).filter_map(accepted).collect();
+        let answer = Pdu::AssociationAC(AssociationAC {
+            protocol_version: 1,
+            calling_ae_title: self.received.calling_ae_title.clone(),
+            called_ae_title: self.received.called_ae_title.clone(),
+            application_context_name: uids::APPLICATION_CONTEXT.to_owned(),
+            presentation_contexts: results,
+            user_variables: user_information(self.options.limits.max_pdu_length),
+        });
+        let (awaited, after) = (Awaited::Sending, self.options.associate_timeout);
+        let sent = timeout(after, self.stream.send(&[answer])).await;
+        sent.unwrap_or(Err(Error::TimedOut { awaited, after }))?;
+        let Self {
+            stream,
+            request,
+            options,
+            ..
+        } = self;
+        Ok(Association::new(
+            stream,
+            request.peer,
+            contexts,
+            Vec::new(),
+            options.limits,
+        ))
+    }
+}
+
+fn answer_context(
+    proposed: &PresentationContextProposed,
+    supported: &[PresentationContext],
+) -> PresentationContextResult {
+    use PresentationContextResultReason::{
+        AbstractSyntaxNotSupported, Acceptance, TransferSyntaxesNotSupported,
+    };
+    let uid = unpadded(&proposed.abstract_syntax);
+    let context = supported.iter().find(|context| context.abstract_syntax == uid);
+    let offered: Vec<_> = proposed
+        .transfer_syntaxes
+        .iter()
+        .filter_map(|uid| TransferSyntax::from_uid(uid))
+        .collect();
+    let common = context.and_then(|context| {
+        context
+            .transfer_syntaxes
+            .iter()
+            .find(|syntax| offered.contains(syntax))
+    });
+    let (reason, syntax) = match (context, common) {
+        (_, Some(syntax)) => (Acceptance, *syntax),
+        // The transfer syntax of a refused context is not significant, but must be there (PS3.8 9.3.3.2).
+        (Some(_), None) => (
+            TransferSyntaxesNotSupported,
+            TransferSyntax::ImplicitVrLittleEndian,
+        ),
+        (None, None) => (AbstractSyntaxNotSupported, TransferSyntax::ImplicitVrLittleEndian),
+    };
+    PresentationContextResult {
+        id: proposed.id,
+        reason,
+        transfer_syntax: syntax.uid().to_owned(),
+    }
+}
+
+fn accepted(
+    (result, proposed): (&PresentationContextResult, &PresentationContextProposed),
+) -> Option<Context> {
+    if result.reason != PresentationContextResultReason::Acceptance {
+        return None;
+    }
+    Some(Context {
+        id: proposed.id,
+        abstract_syntax: unpadded(&proposed.abstract_syntax),
+        transfer_syntax: TransferSyntax::from_uid(&result.transfer_syntax)?,
+    })
+}

@@ -1,0 +1,61 @@
+//! DICOM messages over dicom-ul's PDUs: associations, whole messages, data sets that are safe to read.
+//!
+//! Why the association layer is not the library's. dicom-ul 0.10's codec is sound, and used here; its associations
+//! cannot be used by a program that stays up and tells the truth. They report every failure to associate as a
+//! missing TLS, panic on a single-threaded runtime when sending, repeat the IDs of more than 128 presentation
+//! contexts, buffer without limit or answer a large request with a bare reset, leave handshakes without deadline,
+//! close without A-ABORT, abort under the provider's name, never fragment, never set TCP_NODELAY, decide about a
+//! caller without knowing its address, and fix the implementation class UID. Nothing there makes messages of PDVs.
+//!
+//! Invariants: nothing waits for a peer without a deadline; nothing is allocated by a length that a peer declares
+//! beyond a bound; bytes reach `dicom-object` only after the structural check.
+//!
+//! Where things are, from the bytes up:
+//! - [`uids`], `transfer_syntax`, `status`, `refusal`: the vocabulary
+//! - `element`, [`check`]: where elements begin and end, and whether the whole may be read
+//! - `data_set`, `builder`: data sets, read and written
+//! - `command`: command sets
+//! - `assembler`: presentation data values into messages
+//! - `stream`, `association`: PDUs over a socket, messages over those
+//! - `requestor`, `scu`: associations that we open, and what we ask over them
+//! - `acceptor`, `scp`: associations that others open, and how they are served
+//! - `error`: all that can go wrong
+//!
+//! Start reading at `requestor`. Not here: what a query means, text of character sets other than what is needed to
+//! show an error, storage of any kind.
+
+mod acceptor;
+mod assembler;
+mod association;
+mod builder;
+pub mod check;
+mod command;
+mod data_set;
+mod element;
+mod error;
+mod refusal;
+mod requestor;
+mod scp;
+mod scu;
+mod status;
+mod stream;
+mod transfer_syntax;
+pub mod uids;
+
+pub use acceptor::{
+    AcceptorOptions, AssociationRequest, PendingAssociation, RequestedTitle, receive_request,
+};
+pub use assembler::{Assembler, Message};
+pub use association::{Association, Context, ContextRefusal, Limits, Peer};
+pub use builder::{DataSetBuilder, EncodeError};
+pub use check::{Fault, Malformed};
+pub use command::{Command, CommandField, MAX_COMMAND, SubOperations};
+pub use data_set::{DataSet, Element, Elements, Items, trim_padding};
+pub use error::{Awaited, Error, Violation};
+pub use refusal::{Abort, Rejection};
+pub use requestor::{PresentationContext, RequestorOptions, connect};
+pub use scp::{Admission, Handler, ScpOptions, serve};
+pub use scu::{Find, FindEnd, FindEvent};
+pub use status::{Status, StatusClass};
+pub use stream::MAX_ASSOCIATE_PDU;
+pub use transfer_syntax::TransferSyntax;

@@ -1,0 +1,312 @@
+//! Opening associations.
+//!
+//! Invariant: every step has its deadline: name resolution and TCP connection share one, the negotiation has its
+//! own. Names are resolved on a thread of their own that nobody joins: a resolver that hangs holds neither the
+//! runtime's shutdown nor the end of the process, as a task of tokio's blocking pool would.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use dicom_ul::pdu::{
+    AssociationAC, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResult,
+    PresentationContextResultReason, UserVariableItem,
+};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::stream::{Incoming, PduStream};
+use super::{
+    Abort, Association, Awaited, Context, ContextRefusal, Error, Limits, Peer, TransferSyntax, Violation,
+    uids,
+};
+use crate::model::{AeTitle, Endpoint};
+
+/// How long one address may keep the next one waiting (RFC 8305 recommends 250 ms).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+const MAX_CONTEXTS: usize = 128;
+
+/// A SOP class with the transfer syntaxes in which we would speak it: what a requestor proposes, or an acceptor takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentationContext {
+    /// The SOP class.
+    pub abstract_syntax: String,
+    /// The transfer syntaxes, most wanted first. An acceptor takes its own order.
+    pub transfer_syntaxes: Vec<TransferSyntax>,
+}
+
+impl PresentationContext {
+    /// A SOP class in both transfer syntaxes.
+    pub fn new(abstract_syntax: &str) -> Self {
+        PresentationContext {
+            abstract_syntax: abstract_syntax.to_owned(),
+            transfer_syntaxes: TransferSyntax::ALL.to_vec(),
+        }
+    }
+}
+
+/// How an association is to be opened.
+#[derive(Debug, Clone)]
+pub struct RequestorOptions {
+    /// Our AE title.
+    pub calling: AeTitle,
+    /// The AE title of the peer.
+    pub called: AeTitle,
+    /// The presentation contexts: 1 to 128.
+    pub contexts: Vec<PresentationContext>,
+    /// How long name resolution and TCP connection may take together.
+    pub connect_timeout: Duration,
+    /// How long the peer may take to answer the association request.
+    pub associate_timeout: Duration,
+    /// Bounds on the association.
+    pub limits: Limits,
+}
+
+impl RequestorOptions {
+    /// Options for these titles and SOP classes, with 5 s to connect, 10 s to associate and the default limits.
+    pub fn new(calling: AeTitle, called: AeTitle, abstract_syntaxes: &[&str]) -> Self {
+        RequestorOptions {
+            calling,
+            called,
+            contexts: abstract_syntaxes
+                .iter()
+                .map(|uid| PresentationContext::new(uid))
+                .collect(),
+            connect_timeout: Duration::from_secs(5),
+            associate_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Opens an association with the application entity at `endpoint`.
+///
+/// An association without a usable presentation context is a success here; [`Association::context_for`] tells.
+pub async fn connect(endpoint: &Endpoint, options: &RequestorOptions) -> Result<Association, Error> {
+    if !(1..=MAX_CONTEXTS).contains(&options.contexts.len()) {
+        return Err(Error::ContextCount(options.contexts.len()));
+    }
+    let socket = open_socket(endpoint, options.connect_timeout).await?;
+    let after = options.associate_timeout;
+    let negotiated = timeout(after, negotiate(socket, options)).await;
+    let awaited = Awaited::AssociationResponse;
+    negotiated.unwrap_or(Err(Error::TimedOut { awaited, after }))
+}
+
+async fn open_socket(endpoint: &Endpoint, within: Duration) -> Result<TcpStream, Error> {
+    let mut awaited = Awaited::NameResolution;
+    let opened = timeout(within, async {
+        let addresses = resolve(endpoint).await?;
+        awaited = Awaited::Connection;
+        connect_to_any(endpoint, addresses).await
+    })
+    .await;
+    opened.unwrap_or(Err(Error::TimedOut {
+        awaited,
+        after: within,
+    }))
+}
+
+async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Error> {
+    let port = endpoint.port.get();
+    if let Some(address) = endpoint.host.address() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let failed = |source| Error::Resolve {
+        host: endpoint.host.to_string(),
+        source,
+    };
+    let (sender, receiver) = oneshot::channel();
+    let name = endpoint.host.as_str().to_owned();
+    let lookup = move || {
+        let addresses = (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        // Nobody listens any more when the deadline has passed.
+        let _ = sender.send(addresses);
+    };
+    std::thread::Builder::new()
+        .name("resolver".to_owned())
+        .spawn(lookup)
+        .map_err(failed)?;
+    let addresses = receiver
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the resolver died")));
+    addresses.map_err(failed)
+}
+
+/// Connects to the first address that answers: all are tried, each a moment after the one before it or at once
+/// when that one has failed.
+async fn connect_to_any(endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Result<TcpStream, Error> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let no_address = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    let mut last_failure = Error::Connect {
+        address: endpoint.to_string(),
+        source: no_address,
+    };
+    let mut all_started = false;
+    loop {
+        match waiting.next() {
+            Some(address) => {
+                attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+            }
+            None => all_started = true,
+        }
+        tokio::select! {
+            attempt = attempts.join_next() => match attempt {
+                Some(Ok((_, Ok(socket)))) => return Ok(socket),
+                Some(Ok((address, Err(source)))) => {
+                    last_failure = Error::Connect { address: address.to_string(), source };
+                }
+                Some(Err(_)) => {}
+                None if all_started => return Err(last_failure),
+                None => {}
+            },
+            () = sleep(NEXT_ADDRESS_AFTER), if !all_started => {}
+        }
+    }
+}
+
+async fn negotiate(socket: TcpStream, options: &RequestorOptions) -> Result<Association, Error> {
+    let awaited = Awaited::AssociationResponse;
+    let address = socket
+        .peer_addr()
+        .map_err(|source| Error::Io { awaited, source })?;
+    let mut stream = PduStream::new(socket, options.limits.max_pdu_length);
+    let proposed = number_contexts(&options.contexts);
+    stream.send(&[association_request(&proposed, options)]).await?;
+    match stream.receive(awaited).await {
+        Ok(Incoming::AssociateAccept(accept)) => {
+            let (contexts, refused) =
+                read_results(&options.contexts, &proposed, &accept.presentation_contexts);
+            let peer = describe_peer(address, &accept);
+            Ok(Association::new(stream, peer, contexts, refused, options.limits))
+        }
+        Ok(Incoming::Rejected(rejection)) => Err(Error::Rejected(rejection)),
+        Ok(Incoming::Aborted(abort)) => Err(Error::Aborted(abort)),
+        Ok(pdu) => {
+            let _ = stream.send_bytes(&Abort::UNEXPECTED_PDU.to_pdu()).await;
+            Err(Violation::UnexpectedPdu(pdu.name()).into())
+        }
+        Err(error) => {
+            if let Error::Violation(_) | Error::TooLarge { .. } = error {
+                let _ = stream.send_bytes(&Abort::INVALID_PDU_PARAMETER.to_pdu()).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Gives the contexts their IDs: 1, 3, 5 ... 255.
+fn number_contexts(contexts: &[PresentationContext]) -> Vec<PresentationContextProposed> {
+    let ids = (1..=u8::MAX).step_by(2);
+    let proposed = |(id, context): (u8, &PresentationContext)| PresentationContextProposed {
+        id,
+        abstract_syntax: context.abstract_syntax.clone(),
+        transfer_syntaxes: context
+            .transfer_syntaxes
+            .iter()
+            .map(|syntax| syntax.uid().to_owned())
+            .collect(),
+    };
+    ids.zip(contexts).map(proposed).collect()
+}
+
+fn association_request(proposed: &[PresentationContextProposed], options: &RequestorOptions) -> Pdu {
+    Pdu::AssociationRQ(AssociationRQ {
+        protocol_version: 1,
+        calling_ae_title: options.calling.to_string(),
+        called_ae_title: options.called.to_string(),
+        application_context_name: uids::APPLICATION_CONTEXT.to_owned(),
+        presentation_contexts: proposed.to_vec(),
+        user_variables: user_information(options.limits.max_pdu_length),
+    })
+}
+
+/// The user information that we announce, asking or answering.
+pub(super) fn user_information(max_pdu_length: u32) -> Vec<UserVariableItem> {
+    vec![
+        UserVariableItem::MaxLength(max_pdu_length),
+        UserVariableItem::ImplementationClassUID(uids::IMPLEMENTATION_CLASS_UID.to_owned()),
+        UserVariableItem::ImplementationVersionName(uids::IMPLEMENTATION_VERSION_NAME.to_owned()),
+    ]
+}
+
+fn read_results(
+    options: &[PresentationContext],
+    proposed: &[PresentationContextProposed],
+    results: &[PresentationContextResult],
+) -> (Vec<Context>, Vec<(String, ContextRefusal)>) {
+    let mut accepted = Vec::new();
+    let mut refused = Vec::new();
+    for (wanted, context) in options.iter().zip(proposed) {
+        let result = results.iter().find(|result| result.id == context.id);
+        let abstract_syntax = context.abstract_syntax.clone();
+        match usable(wanted, result) {
+            Ok(transfer_syntax) => accepted.push(Context {
+                id: context.id,
+                abstract_syntax,
+                transfer_syntax,
+            }),
+            Err(refusal) => refused.push((abstract_syntax, refusal)),
+        }
+    }
+    (accepted, refused)
+}
+
+fn usable(
+    wanted: &PresentationContext,
+    result: Option<&PresentationContextResult>,
+) -> Result<TransferSyntax, ContextRefusal> {
+    let result = result.ok_or(ContextRefusal::Unanswered)?;
+    match result.reason {
+        PresentationContextResultReason::Acceptance => TransferSyntax::from_uid(&result.transfer_syntax)
+            .filter(|syntax| wanted.transfer_syntaxes.contains(syntax))
+            .ok_or(ContextRefusal::TransferSyntaxes),
+        PresentationContextResultReason::UserRejection => Err(ContextRefusal::User),
+        PresentationContextResultReason::NoReason => Err(ContextRefusal::NoReason),
+        PresentationContextResultReason::AbstractSyntaxNotSupported => Err(ContextRefusal::AbstractSyntax),
+        PresentationContextResultReason::TransferSyntaxesNotSupported => {
+            Err(ContextRefusal::TransferSyntaxes)
+        }
+    }
+}
+
+fn describe_peer(address: SocketAddr, accept: &AssociationAC) -> Peer {
+    Peer::from_user_information(address, &accept.user_variables)
+}
+
+impl Peer {
+    /// What the user information of an A-ASSOCIATE PDU says of its sender.
+    pub(super) fn from_user_information(address: SocketAddr, items: &[UserVariableItem]) -> Self {
+        let mut peer = Peer {
+            address,
+            implementation_class_uid: String::new(),
+            implementation_version_name: String::new(),
+            max_pdu_length: 0,
+        };
+        for item in items {
+            match item {
+                UserVariableItem::MaxLength(length) => peer.max_pdu_length = *length,
+                UserVariableItem::ImplementationClassUID(uid) => {
+                    peer.implementation_class_uid = printable(uid)
+                }
+                UserVariableItem::ImplementationVersionName(name) => {
+                    peer.implementation_version_name = printable(name);
+                }
+                _ => {}
+            }
+        }
+        peer
+    }
+}
+
+/// Text from a peer, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}

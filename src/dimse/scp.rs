@@ -1,0 +1,140 @@
+//! Serving one association: requests in, responses out, until it ends.
+//!
+//! Invariant: the protocol knows nothing of what is served, and a [`Handler`] nothing of PDUs. Every response names
+//! the message ID of its request. What cannot be served gets a status that says so, and the association goes on.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::acceptor::{AcceptorOptions, AssociationRequest, receive_request};
+use super::{
+    Association, Awaited, Command, CommandField, Context, Error, Message, PresentationContext, Rejection,
+    Status, Violation, uids,
+};
+
+/// What is served, and to whom.
+pub trait Handler: Send + Sync {
+    /// What the handler wants to know of the caller in each of its requests.
+    type Caller: Send + Sync;
+
+    /// Decides about an association.
+    fn admit(
+        &self,
+        request: &AssociationRequest,
+    ) -> impl Future<Output = Result<Admission<Self::Caller>, Rejection>> + Send;
+
+    /// Answers a C-ECHO.
+    fn echo(&self, caller: &Self::Caller) -> impl Future<Output = Status> + Send;
+}
+
+/// An association that may be.
+#[derive(Debug)]
+pub struct Admission<C> {
+    /// Who it is with.
+    pub caller: C,
+    /// What it may be about.
+    pub services: Vec<PresentationContext>,
+}
+
+/// Bounds on associations that are served.
+#[derive(Debug, Clone, Copy)]
+pub struct ScpOptions {
+    /// Bounds on making them.
+    pub acceptor: AcceptorOptions,
+    /// How long an association may be idle.
+    pub idle_timeout: Duration,
+}
+
+impl Default for ScpOptions {
+    /// The default bounds, and 60 s of idleness.
+    fn default() -> Self {
+        ScpOptions {
+            acceptor: AcceptorOptions::default(),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Serves the association of a peer that has connected, until it ends.
+///
+/// When `drain` is cancelled, the request under way is finished, and the association released, or aborted where the
+/// peer does not answer that. Returns without error when the peer or we released it, and for a peer that was
+/// rejected by the handler's word, [`Error::Refused`].
+pub async fn serve<H: Handler>(
+    socket: TcpStream,
+    address: SocketAddr,
+    options: ScpOptions,
+    handler: &H,
+    drain: &CancellationToken,
+) -> Result<(), Error> {
+    let pending = receive_request(socket, address, options.acceptor).await?;
+    let admission = match handler.admit(pending.request()).await {
+        Ok(admission) => admission,
+        Err(rejection) => {
+            pending.reject(rejection).await;
+            return Err(Error::Refused(rejection));
+        }
+    };
+    let mut association = pending.accept(&admission.services).await?;
+    while let Some(message) = next_request(&mut association, options.idle_timeout, drain).await? {
+        respond(&mut association, message, handler, &admission.caller).await?;
+    }
+    Ok(())
+}
+
+/// The next request; `None` when the association was released, by the peer or, to drain it, by us.
+async fn next_request(
+    association: &mut Association,
+    within: Duration,
+    drain: &CancellationToken,
+) -> Result<Option<Message>, Error> {
+    tokio::select! {
+        biased;
+        received = association.receive(Awaited::Request, within) => return received,
+        () = drain.cancelled() => {}
+    }
+    if association.is_receiving() {
+        // The peer is in the middle of a request, and has the usual time to complete it.
+        return association.receive(Awaited::Request, within).await;
+    }
+    association.release().await.map(|()| None)
+}
+
+async fn respond<H: Handler>(
+    association: &mut Association,
+    message: Message,
+    handler: &H,
+    caller: &H::Caller,
+) -> Result<(), Error> {
+    let request = &message.command;
+    if request.field.is_response() {
+        return Err(association.violated(Violation::UnexpectedResponse).await);
+    }
+    if request.field == CommandField::C_CANCEL_RQ {
+        // For an operation that has ended already: nothing to cancel, and no response to give.
+        return Ok(());
+    }
+    let context = association.context(message.context_id);
+    let status = match refusal_of(request, context) {
+        Some(status) => status,
+        None => handler.echo(caller).await,
+    };
+    association
+        .send(message.context_id, &Command::response(request, status), None)
+        .await
+}
+
+/// Why a request is not for any service here.
+fn refusal_of(request: &Command, context: Option<&Context>) -> Option<Status> {
+    if request.field != CommandField::C_ECHO_RQ {
+        return Some(Status::UNRECOGNIZED_OPERATION);
+    }
+    let of_context = context.map(|context| context.abstract_syntax.as_str());
+    let is_verification = of_context == Some(uids::VERIFICATION);
+    let agrees = request.sop_class.as_deref() == of_context;
+    (!is_verification || !agrees).then_some(Status::SOP_CLASS_NOT_SUPPORTED)
+}

@@ -1,0 +1,225 @@
+//! PDUs over a socket: bounded reading, batched writing.
+//!
+//! Invariant: a PDU of unknown type, or longer than its type may be here, is refused when its six bytes of header
+//! are in, before anything of it is kept. Reading is cancel-safe: a partial PDU stays in the buffer. Writing is
+//! not, so a stream whose write was dropped midway refuses all further use. Deadlines are for the callers.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use dicom_ul::pdu::{AssociationAC, AssociationRQ, PDataValue, Pdu, read_pdu, write_pdu};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Abort, Awaited, Error, Rejection, Violation};
+
+/// The longest A-ASSOCIATE PDU that is taken, in bytes. PS3.8 sets no limit; 128 presentation contexts with every
+/// transfer syntax there is in each make some 150 KB.
+pub const MAX_ASSOCIATE_PDU: usize = 256 * 1024;
+
+/// What a P-DATA-TF may be longer than we announced. Some peers leave headers out of their sums.
+const SLACK: usize = 1024;
+/// The longest A-ASSOCIATE-RJ, A-RELEASE or A-ABORT that is taken. By the standard they have 4 bytes.
+const MAX_SHORT_PDU: usize = 256;
+const PDU_HEADER: usize = 6;
+const SMALLEST_READ: usize = 8 * 1024;
+const LARGEST_READ: usize = 128 * 1024;
+
+/// A PDU that came from the peer.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    AssociateRequest(AssociationRQ),
+    AssociateAccept(AssociationAC),
+    Rejected(Rejection),
+    Data(Vec<PDataValue>),
+    ReleaseRequest,
+    ReleaseResponse,
+    Aborted(Abort),
+}
+
+impl Incoming {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Incoming::AssociateRequest(_) => "A-ASSOCIATE-RQ",
+            Incoming::AssociateAccept(_) => "A-ASSOCIATE-AC",
+            Incoming::Rejected(_) => "A-ASSOCIATE-RJ",
+            Incoming::Data(_) => "P-DATA-TF",
+            Incoming::ReleaseRequest => "A-RELEASE-RQ",
+            Incoming::ReleaseResponse => "A-RELEASE-RP",
+            Incoming::Aborted(_) => "A-ABORT",
+        }
+    }
+}
+
+/// A socket that speaks PDUs.
+#[derive(Debug)]
+pub(super) struct PduStream {
+    socket: TcpStream,
+    input: BytesMut,
+    read_size: usize,
+    max_data_pdu: usize,
+    write_under_way: bool,
+    established: bool,
+}
+
+impl PduStream {
+    /// Takes a connected socket. `max_pdu_length` is what we announce (PS3.8 D.1).
+    pub(super) fn new(socket: TcpStream, max_pdu_length: u32) -> Self {
+        // Where it cannot be set, messages are slower by Nagle's delay, and still right.
+        let _ = socket.set_nodelay(true);
+        PduStream {
+            socket,
+            input: BytesMut::new(),
+            read_size: SMALLEST_READ,
+            max_data_pdu: max_pdu_length as usize + SLACK,
+            write_under_way: false,
+            established: false,
+        }
+    }
+
+    /// Says that the peer has proved to speak DICOM, so that garbage from now on is a violation.
+    pub(super) fn set_established(&mut self) {
+        self.established = true;
+    }
+
+    /// Whether a part of a PDU, or PDUs, are waiting to be taken.
+    pub(super) fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// The next PDU. Cancel-safe. `awaited` goes into the errors.
+    pub(super) async fn receive(&mut self, awaited: Awaited) -> Result<Incoming, Error> {
+        loop {
+            if let Some(pdu) = self.take_pdu()? {
+                return Ok(pdu);
+            }
+            self.fill(awaited).await?;
+        }
+    }
+
+    /// The next PDU, if the whole of it is here.
+    fn take_pdu(&mut self) -> Result<Option<Incoming>, Error> {
+        let Some(&[pdu_type, _, l0, l1, l2, l3]) = self.input.first_chunk::<PDU_HEADER>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        let (what, limit) = match pdu_type {
+            0x01 | 0x02 => ("association PDU", MAX_ASSOCIATE_PDU),
+            0x04 => ("P-DATA-TF PDU", self.max_data_pdu),
+            0x03 | 0x05..=0x07 => ("control PDU", MAX_SHORT_PDU),
+            _ if self.established => return Err(Violation::UnknownPduType(pdu_type).into()),
+            _ => return Err(Error::NotDicom),
+        };
+        if length > limit {
+            return Err(Error::TooLarge { what, limit });
+        }
+        if self.input.len() < PDU_HEADER + length {
+            return Ok(None);
+        }
+        decode(pdu_type, self.input.split_to(PDU_HEADER + length)).map(Some)
+    }
+
+    async fn fill(&mut self, awaited: Awaited) -> Result<(), Error> {
+        self.input.reserve(self.read_size);
+        // Delayed acknowledgements cost 40 ms where the peer waits for one before it sends the rest. The kernel
+        // forgets this option by itself, so it is set each time.
+        let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
+        let room = self.input.capacity() - self.input.len();
+        match self.socket.read_buf(&mut self.input).await {
+            Ok(0) => Err(Error::Closed(awaited)),
+            Ok(count) => {
+                if count >= room {
+                    self.read_size = (self.read_size * 2).min(LARGEST_READ);
+                }
+                Ok(())
+            }
+            Err(source) if is_closed(&source) => Err(Error::Closed(awaited)),
+            Err(source) => Err(Error::Io { awaited, source }),
+        }
+    }
+
+    /// Encodes and sends PDUs, in one write where the system allows it.
+    pub(super) async fn send(&mut self, pdus: &[Pdu]) -> Result<(), Error> {
+        let mut output = Vec::with_capacity(1024);
+        for pdu in pdus {
+            write_pdu(&mut output, pdu).map_err(|_| Error::Unencodable("a PDU"))?;
+        }
+        self.send_bytes(&output).await
+    }
+
+    /// Sends encoded PDUs.
+    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if std::mem::replace(&mut self.write_under_way, true) {
+            return Err(Error::Ended);
+        }
+        let written = self.socket.write_all(bytes).await;
+        self.write_under_way = false;
+        written.map_err(|source| {
+            let awaited = Awaited::Sending;
+            if is_closed(&source) {
+                Error::Closed(awaited)
+            } else {
+                Error::Io { awaited, source }
+            }
+        })
+    }
+
+    /// Ends our side, then takes and forgets what the peer still sends until it closes: a socket closed with unread
+    /// input is reset, and what was sent last is lost on its way. For the caller to bound in time.
+    pub(super) async fn close_gently(&mut self) {
+        if self.socket.shutdown().await.is_err() {
+            return;
+        }
+        self.input.clear();
+        while self.fill(Awaited::ReleaseResponse).await.is_ok() {
+            self.input.clear();
+        }
+    }
+}
+
+/// Whether an error means that the peer is gone. A reset after our last write is how many peers hang up.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+    )
+}
+
+/// Decodes a whole PDU of a known type.
+fn decode(pdu_type: u8, whole: BytesMut) -> Result<Incoming, Error> {
+    let unreadable = |name| Error::from(Violation::UnreadablePdu(name));
+    let short = whole
+        .get(PDU_HEADER..PDU_HEADER + 4)
+        .and_then(|body| <[u8; 4]>::try_from(body).ok());
+    match (pdu_type, short) {
+        (0x03, Some([_, result, source, reason])) => {
+            return Ok(Incoming::Rejected(Rejection {
+                result,
+                source,
+                reason,
+            }));
+        }
+        (0x03, None) => return Err(unreadable("A-ASSOCIATE-RJ")),
+        // Nothing in these tells more than that they came.
+        (0x05, _) => return Ok(Incoming::ReleaseRequest),
+        (0x06, _) => return Ok(Incoming::ReleaseResponse),
+        (0x07, short) => {
+            let [_, _, source, reason] = short.unwrap_or([0, 0, 0, 0]);
+            return Ok(Incoming::Aborted(Abort { source, reason }));
+        }
+        _ => {}
+    }
+    let bytes = whole.freeze();
+    debug_assert!(bytes.remaining() >= PDU_HEADER);
+    match read_pdu(bytes, dicom_ul::pdu::MAXIMUM_PDU_SIZE, false) {
+        Ok(Some(Pdu::AssociationRQ(request))) => Ok(Incoming::AssociateRequest(request)),
+        Ok(Some(Pdu::AssociationAC(accept))) => Ok(Incoming::AssociateAccept(accept)),
+        Ok(Some(Pdu::PData { data })) => Ok(Incoming::Data(data)),
+        _ => Err(unreadable(match pdu_type {
+            0x01 => "A-ASSOCIATE-RQ",
+            0x02 => "A-ASSOCIATE-AC",
+            _ => "P-DATA-TF",
+        })),
+    }
+}
