@@ -3,10 +3,12 @@
 //! The rooms, each with its own map:
 //! - [`model`]: the values of the domain
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
+//! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
 //!
 //! Start reading at `model`.
 
 #![forbid(unsafe_code)]
 
 pub mod dimse;
+pub mod link;
 pub mod model;

@@ -3,7 +3,9 @@
 //! Invariant: a `StudyAnswer` has a study UID and a patient with a domain; text is UTF-8 without control characters.
 //! How the answers of several stations become one row is `link`'s.
 
-use jiff::civil::{Date, Time};
+use jiff::SignedDuration;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::Offset;
 
 use super::{AeTitle, PatientId, Uid};
 
@@ -16,31 +18,35 @@ pub enum Availability {
     Nearline,
     /// After a person.
     Offline,
+    /// Not to be had from there: listed, but no source.
+    Unavailable,
 }
 
 impl Availability {
-    /// Reads Instance Availability (0008,0056) or BestStudyLocation. UNAVAILABLE is no source, and so none of these.
+    /// Reads Instance Availability (0008,0056) or BestStudyLocation.
     pub fn from_code(code: &str) -> Option<Self> {
         match code {
             "ONLINE" | "CACHE" => Some(Availability::Cache),
             "NEARLINE" => Some(Availability::Nearline),
             "OFFLINE" => Some(Availability::Offline),
+            "UNAVAILABLE" => Some(Availability::Unavailable),
             _ => None,
         }
     }
 
-    /// As it is shown: `cache`, `nearline`, `offline`.
+    /// As it is shown: `cache`, `nearline`, `offline`, `unavailable`.
     pub fn as_str(self) -> &'static str {
         match self {
             Availability::Cache => "cache",
             Availability::Nearline => "nearline",
             Availability::Offline => "offline",
+            Availability::Unavailable => "unavailable",
         }
     }
 }
 
 /// One station's answer about one study.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StudyAnswer {
     /// Study Instance UID.
     pub study_instance_uid: Uid,
@@ -58,6 +64,8 @@ pub struct StudyAnswer {
     pub study_date: Option<Date>,
     /// Study time.
     pub study_time: Option<Time>,
+    /// How far the answering site's clock is from UTC (TimezoneOffsetFromUTC), where it says so.
+    pub utc_offset: Option<Offset>,
     /// Accession number.
     pub accession_number: Option<String>,
     /// Modalities in study.
@@ -84,8 +92,53 @@ pub struct StudyAnswer {
     pub series: Vec<SeriesAnswer>,
 }
 
+impl StudyAnswer {
+    /// What is known of a study before its attributes are.
+    pub fn new(study_instance_uid: Uid, patient_id: PatientId) -> Self {
+        StudyAnswer {
+            study_instance_uid,
+            patient_id,
+            global_patient_id: None,
+            patient_name: None,
+            patient_birth_date: None,
+            patient_sex: None,
+            study_date: None,
+            study_time: None,
+            utc_offset: None,
+            accession_number: None,
+            modalities: Vec::new(),
+            study_description: None,
+            referring_physician: None,
+            instances: None,
+            interpretation_status: None,
+            specialty: None,
+            body_part: None,
+            verified: None,
+            availability: None,
+            retrieve_ae_titles: Vec::new(),
+            series: Vec::new(),
+        }
+    }
+
+    /// When the study began, in UTC, so that studies of sites in different zones can be put in order. A site that does
+    /// not name its offset is taken to be at UTC; a date without a time is not moved.
+    pub fn began(&self) -> Option<DateTime> {
+        let date = self.study_date?;
+        let Some(time) = self.study_time else {
+            return Some(date.to_datetime(Time::midnight()));
+        };
+        let local = date.to_datetime(time);
+        let offset = self.utc_offset.unwrap_or(Offset::UTC);
+        Some(
+            local
+                .checked_sub(SignedDuration::from_secs(offset.seconds().into()))
+                .unwrap_or(local),
+        )
+    }
+}
+
 /// One station's answer about one series.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeriesAnswer {
     /// Series Instance UID.
     pub series_instance_uid: Uid,
@@ -104,7 +157,7 @@ pub struct SeriesAnswer {
 }
 
 /// One station's answer about one instance.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageAnswer {
     /// SOP Instance UID.
     pub sop_instance_uid: Uid,

@@ -1,0 +1,233 @@
+//! Whether two answers about one study UID speak of one patient.
+//!
+//! Rules 5 and 7 of a linked query. Who a patient is, is (ID, issuer): two named issuers, or two IDs, are two patients
+//! unless a global patient ID says that they are one. Where a domain is only inferred, nobody has named an issuer, so
+//! there is nothing that two answers could disagree on but the person: with the same study UID and the same ID they
+//! are copies of one study as long as name and date of birth don't contradict. Otherwise no hospital that has yet to
+//! name its issuers could see its copies as copies. This decides about copies of a study alone; that two patients of
+//! the same ID are one is never concluded from it.
+//!
+//! Invariant: an [`Identity`] holds keyed hashes, no patient data, and is 24 bytes, whatever the answer was.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher128};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use crate::model::{IssuerDomain, StudyAnswer, Uid};
+
+/// The secret that keeps a peer from choosing UIDs or IDs that collide.
+#[derive(Debug, Clone, Copy)]
+pub struct HashKey(u64, u64);
+
+impl HashKey {
+    /// A key that nobody knows.
+    pub fn random() -> Self {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        HashKey(high, low)
+    }
+
+    /// The hash by which a UID is remembered.
+    pub fn uid(self, uid: &Uid) -> [u64; 2] {
+        let mut hasher = SipHasher128::new_with_keys(self.0, self.1);
+        hasher.write(uid.as_str().as_bytes());
+        let hash = hasher.finish128();
+        [hash.h1, hash.h2]
+    }
+
+    fn text(self, text: &str) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        hasher.write(text.as_bytes());
+        hasher.finish()
+    }
+
+    /// Never 0, which stands for what is not known.
+    fn short(self, text: &str) -> u32 {
+        (self.text(text) as u32).max(1)
+    }
+}
+
+/// The domain of an ID: the upper bit tells a named one from an inferred one.
+const NAMED: u32 = 1 << 31;
+
+/// Who the patient of a study is, as far as its copies have told. 0 stands for what is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    id: u64,
+    domain: u32,
+    global_id: u32,
+    name: u32,
+    birth_date: u32,
+}
+
+impl Identity {
+    /// The patient of an answer.
+    pub fn of(answer: &StudyAnswer, key: HashKey) -> Self {
+        let domain = match &answer.patient_id.domain {
+            IssuerDomain::Named(issuer) => key.short(issuer.as_str()) | NAMED,
+            IssuerDomain::Inferred(station) => key.short(station.as_str()) & !NAMED,
+        };
+        let name = answer.patient_name.as_deref().and_then(family_and_given_name);
+        let digits = answer.patient_birth_date.map(|date| {
+            u32::from(date.year().unsigned_abs()) * 10_000 + date.month() as u32 * 100 + date.day() as u32
+        });
+        Identity {
+            id: key.text(&answer.patient_id.id),
+            domain,
+            global_id: answer.global_patient_id.as_deref().map_or(0, |id| key.short(id)),
+            name: name.map_or(0, |name| key.short(&name)),
+            birth_date: digits.unwrap_or(0),
+        }
+    }
+
+    /// Takes the patient of another copy as the same one, and learns what it tells; or leaves all as it is and says no.
+    pub fn take(&mut self, other: Identity) -> bool {
+        if !self.is_same(other) {
+            return false;
+        }
+        if !self.is_named() && other.is_named() {
+            self.domain = other.domain;
+        }
+        let learn = |mine: &mut u32, theirs: u32| *mine = if *mine == 0 { theirs } else { *mine };
+        learn(&mut self.global_id, other.global_id);
+        learn(&mut self.name, other.name);
+        learn(&mut self.birth_date, other.birth_date);
+        true
+    }
+
+    fn is_same(self, other: Identity) -> bool {
+        let agree = |mine: u32, theirs: u32| mine == 0 || theirs == 0 || mine == theirs;
+        if self.global_id != 0 && other.global_id != 0 {
+            self.global_id == other.global_id
+        } else if self.id != other.id {
+            false
+        } else if self.domain == other.domain {
+            true
+        } else if self.is_named() && other.is_named() {
+            false
+        } else {
+            agree(self.name, other.name) && agree(self.birth_date, other.birth_date)
+        }
+    }
+
+    fn is_named(self) -> bool {
+        self.domain & NAMED != 0
+    }
+}
+
+/// The first two words of a name, without case, accents and the manner of writing them apart. `None` where there are
+/// none, or the peer could not write them (`??`).
+fn family_and_given_name(name: &str) -> Option<String> {
+    let alphabetic = name.split('=').next().unwrap_or_default();
+    if alphabetic.contains(['?', char::REPLACEMENT_CHARACTER]) {
+        return None;
+    }
+    let folded: String = alphabetic
+        .nfkd()
+        .filter(|c| !is_combining_mark(*c))
+        .flat_map(char::to_lowercase)
+        .collect();
+    let mut words = folded.split(['^', ',', ' ']).filter(|word| !word.is_empty());
+    let family = words.next()?;
+    Some(match words.next() {
+        Some(given) => format!("{family} {given}"),
+        None => family.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PatientId;
+
+    fn answer(id: &str, domain: IssuerDomain, name: &str) -> StudyAnswer {
+        let patient_id = PatientId {
+            id: id.to_owned(),
+            domain,
+        };
+        StudyAnswer {
+            patient_name: Some(name.to_owned()),
+            ..StudyAnswer::new("1.2".parse().unwrap(), patient_id)
+        }
+    }
+
+    fn named(issuer: &str) -> IssuerDomain {
+        IssuerDomain::Named(issuer.parse().unwrap())
+    }
+
+    fn inferred(station: &str) -> IssuerDomain {
+        IssuerDomain::Inferred(station.parse().unwrap())
+    }
+
+    fn same(one: StudyAnswer, other: StudyAnswer) -> bool {
+        let key = HashKey::random();
+        let (one, other) = (Identity::of(&one, key), Identity::of(&other, key));
+        let (mut here, mut there) = (one, other);
+        let forth = here.take(other);
+        assert_eq!(forth, there.take(one), "the order must not matter");
+        forth
+    }
+
+    #[test]
+    fn identity_is_id_and_issuer() {
+        let jane = || answer("4711", named("NORTH"), "DOE^JANE");
+        assert!(same(jane(), jane()));
+        assert!(
+            same(jane(), answer("4711", named("NORTH"), "MILLER^JANE")),
+            "a name may change"
+        );
+        assert!(!same(jane(), answer("4712", named("NORTH"), "DOE^JANE")));
+        assert!(!same(jane(), answer("4711", named("HARBOUR"), "DOE^JANE")));
+    }
+
+    #[test]
+    fn only_the_global_id_joins_two_issuers() {
+        let with = |id: &str, issuer: &str, global: &str| StudyAnswer {
+            global_patient_id: Some(global.to_owned()),
+            ..answer(id, named(issuer), "DOE^JANE")
+        };
+        assert!(same(with("4711", "NORTH", "G1"), with("88", "HARBOUR", "G1")));
+        assert!(!same(with("4711", "NORTH", "G1"), with("4711", "NORTH", "G2")));
+        assert!(!same(
+            with("4711", "NORTH", "G1"),
+            answer("88", named("HARBOUR"), "DOE^JANE")
+        ));
+    }
+
+    #[test]
+    fn an_inferred_domain_contradicts_only_by_the_person() {
+        let here = || answer("4711", inferred("PACS"), "DOE^JANE");
+        assert!(same(here(), answer("4711", inferred("SITEB"), "Doe, Jane M")));
+        assert!(same(
+            here(),
+            answer("4711", named("NORTH"), "DOE^JANE=土井^ジェーン")
+        ));
+        assert!(same(here(), answer("4711", inferred("SITEB"), "??^??")));
+        assert!(!same(here(), answer("4711", inferred("SITEB"), "ROE^RICHARD")));
+        assert!(!same(here(), answer("4712", inferred("SITEB"), "DOE^JANE")));
+        let born = |day| StudyAnswer {
+            patient_birth_date: Some(jiff::civil::date(1970, 1, day)),
+            ..here()
+        };
+        let mut elsewhere = born(2);
+        elsewhere.patient_id.domain = inferred("SITEB");
+        assert!(!same(born(1), elsewhere));
+    }
+
+    #[test]
+    fn two_issuers_never_meet_by_way_of_one_that_is_not_named() {
+        let key = HashKey::random();
+        let of = |domain| Identity::of(&answer("4711", domain, "DOE^JANE"), key);
+        let mut patient = of(inferred("PACS"));
+        assert!(patient.take(of(named("NORTH"))));
+        assert!(!patient.take(of(named("HARBOUR"))));
+        assert!(patient.take(of(named("NORTH"))));
+    }
+
+    #[test]
+    fn an_identity_stays_small() {
+        assert_eq!(size_of::<Identity>(), 24);
+    }
+}

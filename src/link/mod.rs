@@ -1,0 +1,11 @@
+//! The linked query: whom to ask, asking them all at once, and merging what they answer.
+//!
+//! Start with [`policy`] (who is asked), then [`merge`] (identity, duplicates, best location).
+//!
+//! Invariant: nothing here prints or reads the environment.
+
+mod fill;
+pub mod first_sight;
+mod identity;
+pub mod merge;
+pub mod policy;
