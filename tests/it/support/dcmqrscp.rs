@@ -9,6 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::archive_options::ArchiveOptions;
 use super::process::{Process, bound_to_us, free_port, listens};
 use super::studies::Study;
 
@@ -23,34 +24,14 @@ pub struct Dcmqrscp {
     _folder: TempDir,
 }
 
-/// How it is to be started.
-pub struct DcmqrscpOptions {
-    pub ae_title: &'static str,
-    /// In bytes; 4096 to 131072.
-    pub max_pdu: u32,
-    /// AE title and port of each move destination on this machine.
-    pub move_destinations: Vec<(&'static str, u16)>,
-}
-
-impl DcmqrscpOptions {
-    /// An archive of this AE title, with nothing else out of the ordinary.
-    pub fn new(ae_title: &'static str) -> Self {
-        DcmqrscpOptions {
-            ae_title,
-            max_pdu: 16_384,
-            move_destinations: Vec::new(),
-        }
-    }
-}
-
 impl Dcmqrscp {
     /// Starts an archive of this AE title that holds `studies`.
     pub fn start<'a>(ae_title: &'static str, studies: impl IntoIterator<Item = &'a Study>) -> Self {
-        Self::start_with(&DcmqrscpOptions::new(ae_title), studies)
+        Self::start_with(&ArchiveOptions::new(ae_title), studies)
     }
 
     /// Starts it with options.
-    pub fn start_with<'a>(options: &DcmqrscpOptions, studies: impl IntoIterator<Item = &'a Study>) -> Self {
+    pub fn start_with<'a>(options: &ArchiveOptions, studies: impl IntoIterator<Item = &'a Study>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let archive = folder.path().join("archive");
         fs::create_dir(&archive).expect("a folder for the archive");
@@ -82,7 +63,7 @@ impl Dcmqrscp {
                 .arg("-v")
                 .arg("-c")
                 .arg(&configuration)
-                .env("TCP_NODELAY", "1"),
+                .env("TCP_NODELAY", if options.tcp_nodelay { "1" } else { "0" }),
             folder.path().join("dcmqrscp.log"),
         );
         process.wait_until("dcmqrscp's port", || listens(port));
@@ -100,7 +81,7 @@ impl Dcmqrscp {
     }
 }
 
-fn configuration_text(options: &DcmqrscpOptions, port: u16, archive: &str) -> String {
+fn configuration_text(options: &ArchiveOptions, port: u16, archive: &str) -> String {
     let mut hosts = String::new();
     for (number, (ae_title, port)) in options.move_destinations.iter().enumerate() {
         writeln!(hosts, "destination{number} = ({ae_title}, 127.0.0.1, {port})")

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each subject takes its own part of the support")]
 
+pub mod archive_options;
 pub mod dcmqrscp;
 pub mod env;
 pub mod fake_peer;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::archive_options::ArchiveOptions;
 use super::process::{Process, bound_to_us, free_port, listens};
 use super::studies::Study;
 
@@ -24,21 +25,19 @@ pub struct Orthanc {
 
 impl Orthanc {
     /// Starts an archive of this AE title that holds `studies`.
-    pub fn start<'a>(ae_title: &str, studies: impl IntoIterator<Item = &'a Study>) -> Self {
-        Self::start_with(ae_title, &[], studies)
+    pub fn start<'a>(ae_title: &'static str, studies: impl IntoIterator<Item = &'a Study>) -> Self {
+        Self::start_with(&ArchiveOptions::new(ae_title), studies)
     }
 
-    /// Starts it with move destinations, each the AE title and port of a station on this machine.
-    pub fn start_with<'a>(
-        ae_title: &str,
-        move_destinations: &[(&str, u16)],
-        studies: impl IntoIterator<Item = &'a Study>,
-    ) -> Self {
+    /// Starts it with options.
+    pub fn start_with<'a>(options: &ArchiveOptions, studies: impl IntoIterator<Item = &'a Study>) -> Self {
+        let ae_title = options.ae_title;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (port, http_port) = (free_port(), free_port());
         let configuration = folder.path().join("orthanc.json");
         let storage = folder.path().join("storage");
-        let modalities: serde_json::Map<_, _> = move_destinations
+        let modalities: serde_json::Map<_, _> = options
+            .move_destinations
             .iter()
             .map(|(title, port)| (format!("to{title}"), json!([title, "127.0.0.1", port])))
             .collect();
@@ -48,13 +47,15 @@ impl Orthanc {
             "AuthenticationEnabled": false, "HttpThreadsCount": 4, "KeepAlive": true,
             "DicomServerEnabled": true, "DicomAet": ae_title, "DicomPort": port, "DicomCheckCalledAet": true,
             "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true,
-            "DicomAlwaysAllowGet": true, "DicomAlwaysAllowMove": true, "DicomModalities": modalities,
+            "DicomAlwaysAllowGet": true, "DicomAlwaysAllowMove": true, "DicomModalities": modalities, "MaximumPduLength": options.max_pdu,
             "Plugins": [], "DefaultEncoding": "Utf8", "LimitFindResults": 0, "SaveJobs": false,
             "StorageCompression": false, "SynchronousCMove": true,
         });
         fs::write(&configuration, text.to_string()).expect("a configuration can be written");
         let mut process = Process::start(
-            bound_to_us("Orthanc").arg(&configuration).env("TCP_NODELAY", "1"),
+            bound_to_us("Orthanc")
+                .arg(&configuration)
+                .env("TCP_NODELAY", if options.tcp_nodelay { "1" } else { "0" }),
             folder.path().join("orthanc.log"),
         );
         process.wait_until("Orthanc's ports", || listens(http_port) && listens(port));
