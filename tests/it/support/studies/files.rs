@@ -35,6 +35,30 @@ impl Study {
         })
     }
 
+    /// What a C-FIND at study level answers of it.
+    pub fn identifier(&self) -> InMemDicomObject {
+        let mut modalities: Vec<&str> = self.series.iter().map(|series| series.modality).collect();
+        modalities.dedup();
+        let mut object = self.study_attributes();
+        for (tag, vr, value) in [
+            (tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY"),
+            (tags::MODALITIES_IN_STUDY, VR::CS, &modalities.join("\\")),
+            (
+                tags::NUMBER_OF_STUDY_RELATED_SERIES,
+                VR::IS,
+                &self.series.len().to_string(),
+            ),
+            (
+                tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
+                VR::IS,
+                &self.instances().to_string(),
+            ),
+        ] {
+            object.put(DataElement::new(tag, vr, value));
+        }
+        object
+    }
+
     fn file(&self, series: &Series, sop_instance_uid: &str, number: u32) -> Vec<u8> {
         let sop_class_uid = match series.modality {
             "CT" => uids::CT_IMAGE_STORAGE,
@@ -42,6 +66,9 @@ impl Study {
             _ => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
         };
         let mut object = self.study_attributes();
+        let image_type =
+            PrimitiveValue::Strs(["DERIVED", "SECONDARY"].map(str::to_owned).into_iter().collect());
+        object.put(DataElement::new(tags::IMAGE_TYPE, VR::CS, image_type));
         for (tag, vr, value) in [
             (tags::SOP_CLASS_UID, VR::UI, sop_class_uid),
             (tags::SOP_INSTANCE_UID, VR::UI, sop_instance_uid),
@@ -75,7 +102,7 @@ impl Study {
             }
             _ => patient.name,
         };
-        let values: [(Tag, VR, &str); 14] = [
+        let values: [(Tag, VR, &str); 13] = [
             (tags::SPECIFIC_CHARACTER_SET, VR::CS, patient.character_set),
             (tags::STUDY_DATE, VR::DA, &self.date),
             (tags::STUDY_TIME, VR::TM, &self.time),
@@ -89,7 +116,6 @@ impl Study {
             (tags::PATIENT_SEX, VR::CS, patient.sex),
             (tags::STUDY_INSTANCE_UID, VR::UI, &self.uid),
             (tags::STUDY_ID, VR::SH, &self.id),
-            (tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY"),
         ];
         // Values are split at the backslash, as PS3.5 6.4 has it.
         InMemDicomObject::from_element_iter(values.into_iter().map(|(tag, vr, value)| {

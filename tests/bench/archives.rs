@@ -1,0 +1,60 @@
+//! Starts real archives that hold the made-up federation: SITEA on dcmqrscp, SITEB on Orthanc, SITEC on dcmqrscp.
+//!
+//! Prints shell assignments, one a line, the last of them `READY=1`; ends, and the archives with it, when standard
+//! input does.
+
+use std::io;
+
+use clap::Parser;
+
+#[path = "../it/support/archive_options.rs"]
+mod archive_options;
+#[allow(dead_code, reason = "what the tests ask of a peer")]
+#[path = "../it/support/dcmqrscp.rs"]
+mod dcmqrscp;
+#[allow(dead_code, reason = "what the tests ask of a peer")]
+#[path = "../it/support/orthanc.rs"]
+mod orthanc;
+#[allow(dead_code, reason = "what the tests ask of a program")]
+#[path = "../it/support/process.rs"]
+mod process;
+#[allow(dead_code, reason = "what the tests ask of the federation")]
+#[path = "../it/support/studies/mod.rs"]
+mod studies;
+
+use archive_options::ArchiveOptions;
+
+/// Start real archives with made-up studies, until standard input ends.
+#[derive(Parser)]
+struct Options {
+    /// How many studies each site acquired, at least 4; copies from other sites come on top.
+    #[arg(long, default_value_t = 40)]
+    studies: usize,
+    /// Leave Nagle's algorithm on, as the archives come.
+    #[arg(long)]
+    as_they_come: bool,
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    let federation = studies::Federation::new(1, options.studies.max(4));
+    let [a, b, c] = &federation.sites;
+    let of = |site: &studies::Site| ArchiveOptions {
+        tcp_nodelay: !options.as_they_come,
+        ..ArchiveOptions::new(site.ae_title)
+    };
+    let site_a = dcmqrscp::Dcmqrscp::start_with(&of(a), &a.studies);
+    let site_b = orthanc::Orthanc::start_with(&of(b), &b.studies);
+    let site_c = dcmqrscp::Dcmqrscp::start_with(&of(c), &c.studies);
+    println!(
+        "SITEA_PORT={}\nSITEB_PORT={}\nSITEC_PORT={}",
+        site_a.port, site_b.port, site_c.port
+    );
+    println!("SHARED_PATIENT_ID={}", federation.shared_patient_id);
+    println!("FULL_COPY={}", federation.full_copy);
+    println!("PARTIAL_COPY={}", federation.partial_copy);
+    println!("CONFLICT={}", federation.conflict);
+    println!("READY=1");
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
+}

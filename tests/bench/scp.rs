@@ -1,0 +1,266 @@
+//! A C-FIND SCP for measurements: it answers every query with the same matches, faster than any client can read them.
+//!
+//! Prints the port of each peer, one a line, then serves until it is killed. Not a sound SCP: it looks at no key,
+//! and takes requests in Explicit or Implicit VR Little Endian whatever the SOP class.
+
+use std::io::{self, Cursor, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+use dicom_transfer_syntax_registry::entries::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
+use dicom_ul::pdu::{
+    AssociationAC, AssociationRQ, MAXIMUM_PDU_SIZE, PDataValue, PDataValueType, Pdu,
+    PresentationContextResult, PresentationContextResultReason, UserVariableItem, read_pdu, write_pdu,
+};
+
+#[allow(
+    dead_code,
+    reason = "the federation is for the tests; this takes the studies of one site"
+)]
+#[path = "../it/support/studies/mod.rs"]
+mod studies;
+
+use studies::Federation;
+
+/// Serve the same matches to everyone.
+#[derive(Parser)]
+struct Options {
+    /// How many matches each peer gives.
+    #[arg(long, default_value_t = 1)]
+    matches: usize,
+    /// How many peers there are.
+    #[arg(long, default_value_t = 1)]
+    peers: usize,
+    /// How far the matches of each peer are shifted against those of the one before: the rest is doubles.
+    #[arg(long, default_value_t = 0)]
+    shift: usize,
+    /// Milliseconds before the first match.
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
+}
+
+/// The identifiers of one peer's matches, encoded.
+struct Matches {
+    explicit: Vec<Vec<u8>>,
+    implicit: Vec<Vec<u8>>,
+    delay: Duration,
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    let total = options.matches + options.shift * (options.peers - 1);
+    let federation = Federation::new(1, total.max(4));
+    let studies = &federation.site("SITEA").studies;
+    let mut threads = Vec::new();
+    for peer in 0..options.peers {
+        let first = peer * options.shift;
+        let identifiers: Vec<_> = studies[first..first + options.matches]
+            .iter()
+            .map(studies::Study::identifier)
+            .collect();
+        let matches = Arc::new(Matches {
+            explicit: identifiers
+                .iter()
+                .map(|it| encode(it, uids::EXPLICIT_VR_LITTLE_ENDIAN))
+                .collect(),
+            implicit: identifiers
+                .iter()
+                .map(|it| encode(it, uids::IMPLICIT_VR_LITTLE_ENDIAN))
+                .collect(),
+            delay: Duration::from_millis(options.delay_ms),
+        });
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        println!("{}", listener.local_addr()?.port());
+        threads.push(thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let matches = Arc::clone(&matches);
+                thread::spawn(move || serve(stream, &matches));
+            }
+        }));
+    }
+    threads
+        .into_iter()
+        .try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a listener panicked")))
+}
+
+/// Serves one association; a requestor that hangs up is no error.
+fn serve(mut stream: TcpStream, matches: &Matches) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (mut buffer, mut chunk) = (Vec::new(), [0; 16_384]);
+    let (mut syntaxes, mut command) = (Vec::new(), Vec::new());
+    loop {
+        let mut cursor = Cursor::new(buffer.as_slice());
+        let Some(pdu) = read_pdu(&mut cursor, MAXIMUM_PDU_SIZE, false).map_err(io::Error::other)? else {
+            let count = stream.read(&mut chunk)?;
+            if count == 0 {
+                return Ok(());
+            }
+            buffer.extend_from_slice(&chunk[..count]);
+            continue;
+        };
+        let read = cursor.position() as usize;
+        buffer.drain(..read);
+        match pdu {
+            Pdu::AssociationRQ(request) => {
+                let acceptance = accept(request);
+                syntaxes.clone_from(&acceptance.presentation_contexts);
+                stream.write_all(&bytes(&Pdu::AssociationAC(acceptance)))?;
+            }
+            Pdu::PData { data } => {
+                for pdv in data {
+                    let last_of_command = pdv.is_last && pdv.value_type == PDataValueType::Command;
+                    if pdv.value_type == PDataValueType::Command {
+                        command.extend_from_slice(&pdv.data);
+                    }
+                    let Some(request) = (pdv.is_last).then(|| decode(&command)) else {
+                        continue;
+                    };
+                    let awaits_data_set = number(&request, tags::COMMAND_DATA_SET_TYPE) != 0x0101;
+                    if !(last_of_command && awaits_data_set) {
+                        command.clear();
+                        let context = syntaxes.iter().find(|it| it.id == pdv.presentation_context_id);
+                        let implicit =
+                            context.is_some_and(|it| it.transfer_syntax == uids::IMPLICIT_VR_LITTLE_ENDIAN);
+                        answer(
+                            &mut stream,
+                            matches,
+                            pdv.presentation_context_id,
+                            &request,
+                            implicit,
+                        )?;
+                    }
+                }
+            }
+            Pdu::ReleaseRQ => return stream.write_all(&bytes(&Pdu::ReleaseRP)),
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn accept(request: AssociationRQ) -> AssociationAC {
+    let contexts = request.presentation_contexts.iter().map(|proposed| {
+        let explicit = proposed
+            .transfer_syntaxes
+            .iter()
+            .any(|it| it == uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        PresentationContextResult {
+            id: proposed.id,
+            reason: PresentationContextResultReason::Acceptance,
+            transfer_syntax: match explicit {
+                true => uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
+                false => uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned(),
+            },
+        }
+    });
+    AssociationAC {
+        protocol_version: 1,
+        presentation_contexts: contexts.collect(),
+        calling_ae_title: request.calling_ae_title,
+        called_ae_title: request.called_ae_title,
+        application_context_name: request.application_context_name,
+        user_variables: vec![
+            UserVariableItem::MaxLength(65_536),
+            UserVariableItem::ImplementationClassUID("2.25.2".into()),
+        ],
+    }
+}
+
+fn answer(
+    stream: &mut TcpStream,
+    matches: &Matches,
+    context_id: u8,
+    request: &InMemDicomObject,
+    implicit: bool,
+) -> io::Result<()> {
+    let command_field = number(request, tags::COMMAND_FIELD);
+    if command_field == 0x0FFF {
+        return Ok(());
+    }
+    let mut batch = Vec::with_capacity(80_000);
+    if command_field == 0x0020 {
+        thread::sleep(matches.delay);
+        let pending = response(request, 0xFF00, true);
+        let identifiers = if implicit {
+            &matches.implicit
+        } else {
+            &matches.explicit
+        };
+        for identifier in identifiers {
+            put_pdu(&mut batch, context_id, &pending, Some(identifier));
+            if batch.len() > 64_000 {
+                stream.write_all(&batch)?;
+                batch.clear();
+            }
+        }
+    }
+    put_pdu(&mut batch, context_id, &response(request, 0, false), None);
+    stream.write_all(&batch)
+}
+
+fn put_pdu(batch: &mut Vec<u8>, context_id: u8, command: &[u8], identifier: Option<&Vec<u8>>) {
+    let pdv = |value_type, data: &[u8]| PDataValue {
+        presentation_context_id: context_id,
+        value_type,
+        is_last: true,
+        data: data.to_vec(),
+    };
+    let mut data = vec![pdv(PDataValueType::Command, command)];
+    data.extend(identifier.map(|it| pdv(PDataValueType::Data, it)));
+    batch.extend(bytes(&Pdu::PData { data }));
+}
+
+fn response(request: &InMemDicomObject, status: u16, has_data_set: bool) -> Vec<u8> {
+    let short = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
+    let sop_class = request
+        .get(tags::AFFECTED_SOP_CLASS_UID)
+        .and_then(|it| it.to_str().ok());
+    encode(
+        &InMemDicomObject::command_from_element_iter([
+            DataElement::new(
+                tags::AFFECTED_SOP_CLASS_UID,
+                VR::UI,
+                sop_class.unwrap_or_default().as_ref(),
+            ),
+            short(tags::COMMAND_FIELD, number(request, tags::COMMAND_FIELD) | 0x8000),
+            short(
+                tags::MESSAGE_ID_BEING_RESPONDED_TO,
+                number(request, tags::MESSAGE_ID),
+            ),
+            short(tags::COMMAND_DATA_SET_TYPE, if has_data_set { 1 } else { 0x0101 }),
+            short(tags::STATUS, status),
+        ]),
+        uids::IMPLICIT_VR_LITTLE_ENDIAN,
+    )
+}
+
+fn number(command: &InMemDicomObject, tag: Tag) -> u16 {
+    command.get(tag).and_then(|it| it.to_int().ok()).unwrap_or(0)
+}
+
+fn decode(command: &[u8]) -> InMemDicomObject {
+    let syntax = IMPLICIT_VR_LITTLE_ENDIAN.erased();
+    InMemDicomObject::read_dataset_with_ts(command, &syntax).expect("a sound command set")
+}
+
+fn encode(object: &InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
+    let syntax = match transfer_syntax {
+        uids::IMPLICIT_VR_LITTLE_ENDIAN => IMPLICIT_VR_LITTLE_ENDIAN.erased(),
+        _ => EXPLICIT_VR_LITTLE_ENDIAN.erased(),
+    };
+    let mut bytes = Vec::with_capacity(512);
+    let written = object.write_dataset_with_ts(&mut bytes, &syntax);
+    written.expect("a data set that can be written");
+    bytes
+}
+
+fn bytes(pdu: &Pdu) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1024);
+    write_pdu(&mut bytes, pdu).expect("a PDU that can be written");
+    bytes
+}
