@@ -14,6 +14,7 @@
 //! - [`uids`], `transfer_syntax`, `status`, `refusal`: the vocabulary
 //! - `element`, [`check`]: where elements begin and end, and whether the whole may be read
 //! - `data_set`, `builder`: data sets, read and written
+//! - [`charset`]: text by Specific Character Set
 //! - `command`: command sets
 //! - `assembler`: presentation data values into messages
 //! - `stream`, `association`: PDUs over a socket, messages over those
@@ -21,13 +22,13 @@
 //! - `acceptor`, `scp`: associations that others open, and how they are served
 //! - `error`: all that can go wrong
 //!
-//! Start reading at `requestor`. Not here: what a query means, text of character sets other than what is needed to
-//! show an error, storage of any kind.
+//! Start reading at `requestor`. Not here: what a query means, storage of any kind.
 
 mod acceptor;
 mod assembler;
 mod association;
 mod builder;
+pub mod charset;
 pub mod check;
 mod command;
 mod data_set;
