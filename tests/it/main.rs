@@ -4,5 +4,6 @@ mod support;
 
 mod architecture;
 mod dimse_requestor;
+mod environment;
 mod fake_peer;
 mod peers;

@@ -5,7 +5,15 @@ use super::support::findscu::{echo, find_studies};
 use super::support::orthanc::Orthanc;
 use super::support::studies::{Federation, Site};
 
-const KEYS: [&str; 4] = ["PatientName", "PatientID", "StudyDate", "AccessionNumber"];
+const KEYS: [&str; 7] = [
+    "StudyInstanceUID",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "StudyDate",
+    "AccessionNumber",
+    "StudyDescription",
+];
 
 #[test]
 fn the_same_seed_gives_the_same_federation() {
@@ -74,17 +82,33 @@ fn orthanc_holds_exactly_the_generated_studies() {
 fn assert_holds(site: &Site, port: u16) {
     let found = find_studies(site.ae_title, port, &KEYS);
     assert!(found.success, "{}", found.log);
-    for (keyword, value) in [
-        (
-            "StudyInstanceUID",
-            (|study| &study.uid) as fn(&super::support::studies::Study) -> &String,
-        ),
-        ("PatientID", |study| &study.patient.id),
-        ("StudyDate", |study| &study.date),
-        ("AccessionNumber", |study| &study.accession_number),
-    ] {
-        let mut expected: Vec<&str> = site.studies.iter().map(|study| value(study).as_str()).collect();
-        expected.sort_unstable();
-        assert_eq!(found.values(keyword), expected, "{keyword}");
+    let mut rows: Vec<_> = found
+        .answers
+        .iter()
+        .map(|answer| KEYS.map(|key| readable(&answer[key])))
+        .collect();
+    let expected = site.studies.iter().map(|study| {
+        let patient = &study.patient;
+        [
+            &study.uid,
+            patient.name,
+            &patient.id,
+            patient.issuer,
+            &study.date,
+            &study.accession_number,
+            study.description,
+        ]
+    });
+    let mut expected: Vec<_> = expected.collect();
+    rows.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(rows, expected);
+}
+
+/// dicom-object decodes no code extensions; the one name that is written with them is known by its escapes.
+fn readable(name: &str) -> &str {
+    match name.contains("\x1b$B;3ED\x1b(B") {
+        true => "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        false => name,
     }
 }

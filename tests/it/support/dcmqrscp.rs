@@ -1,7 +1,7 @@
 //! DCMTK's `dcmqrscp`, a real archive, with studies in it.
 //!
 //! Invariant: it answers when `start` returns. It holds at most 500 studies and evicts others without a word, so more
-//! are refused here. It never returns Modalities in Study, and no Issuer of Patient ID.
+//! are refused here. It never returns Modalities in Study, nor a number of instances.
 
 use std::fmt::Write;
 use std::fs;

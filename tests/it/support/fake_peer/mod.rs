@@ -41,7 +41,7 @@ impl FakePeer {
         Self::serve(vec![script], true)
     }
 
-    /// Plays each script once, by order of connection; then the port is closed.
+    /// Plays each script once, by order of connection; the port is closed when the last one begins.
     pub fn in_turn(scripts: Vec<Vec<Step>>) -> Self {
         Self::serve(scripts, false)
     }
@@ -117,13 +117,17 @@ impl Drop for FakePeer {
     }
 }
 
-/// Takes a connection for each script and plays it on a thread; returns when all of those have ended.
+/// Takes a connection for each script and plays it on a thread; returns when all of those have ended. The port is
+/// closed before the last script begins.
 fn accept_each<'a>(listener: TcpListener, shared: &Shared, scripts: impl Iterator<Item = &'a Vec<Step>>) {
+    let (mut listener, mut scripts) = (Some(listener), scripts.peekable());
     thread::scope(|scope| {
-        for script in scripts {
-            let Ok((stream, _)) = listener.accept() else {
-                return;
-            };
+        while let (Some(script), Some(Ok((stream, _)))) =
+            (scripts.next(), listener.as_ref().map(TcpListener::accept))
+        {
+            if scripts.peek().is_none() {
+                listener = None;
+            }
             let handle = stream.try_clone().expect("a second handle of a stream");
             lock(&shared.streams).push(handle);
             if shared.stopped.load(Ordering::SeqCst) {
@@ -140,7 +144,6 @@ fn accept_each<'a>(listener: TcpListener, shared: &Shared, scripts: impl Iterato
                 conversation::play(stream, script, &note);
             });
         }
-        drop(listener);
     });
 }
 
