@@ -4,8 +4,10 @@
 //!
 //! Invariant: nothing here prints or reads the environment.
 
+pub mod answer;
 mod fill;
 pub mod first_sight;
 mod identity;
+pub mod keys;
 pub mod merge;
 pub mod policy;
