@@ -2,6 +2,8 @@
 //!
 //! The rooms, each with its own map:
 //! - [`model`]: the values of the domain
+//! - [`audit`]: what is recorded of every change and disclosure, and the chain that makes tampering show
+//! - [`store`]: the SQLite store: configuration, its history, the audit
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
 //!
@@ -9,6 +11,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod dimse;
 pub mod link;
 pub mod model;
+pub mod store;

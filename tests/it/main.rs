@@ -7,3 +7,4 @@ mod dimse_requestor;
 mod environment;
 mod fake_peer;
 mod peers;
+mod store;

@@ -13,4 +13,5 @@ pub mod fake_peer;
 pub mod findscu;
 pub mod orthanc;
 pub mod process;
+pub mod store;
 pub mod studies;

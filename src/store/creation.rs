@@ -1,0 +1,139 @@
+//! Making a store that isn't there yet, and migrating one of an older version.
+//!
+//! Invariant: a store appears under its name whole, or not at all: it is made beside it and renamed. Both are done by
+//! one process at a time. A store is copied before it is migrated, and not migrated under a running service.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, TransactionBehavior};
+use rusqlite_migration::Migrations;
+
+use super::lock::{CreationLock, ServiceLock, adopt_owner, beside};
+use super::{Access, StoreError, connection, schema};
+use crate::model::Uid;
+
+/// Makes the store at `path`, with its folders, unless it has come to be there meanwhile.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| StoreError::from_io("create", folder, error))?;
+    let _lock = CreationLock::acquire(path)?;
+    if path.exists() {
+        return Ok(());
+    }
+    let draft = beside(path, ".new");
+    create_draft(&draft, folder)?;
+    let io_error = |error| StoreError::from_io("create", path, error);
+    // A WAL that outlived a removed store would be taken for this one's.
+    remove_database_files(path).map_err(io_error)?;
+    std::fs::rename(&draft, path).map_err(io_error)?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io_error)
+}
+
+/// Applies the pending migrations to the open store at `path`, whose schema has the number `from`.
+pub(super) fn migrate(
+    path: &Path,
+    connection: &mut Connection,
+    from: i64,
+    migrations: &Migrations<'_>,
+) -> Result<(), StoreError> {
+    let _lock = CreationLock::acquire(path)?;
+    if let Some(holder) = ServiceLock::holder(path)?
+        && holder.pid != std::process::id()
+    {
+        return Err(StoreError::InUse {
+            path: path.to_owned(),
+            holder,
+        });
+    }
+    let sqlite_error = |error| StoreError::from_sqlite(path, error);
+    if schema::marks(connection).map_err(sqlite_error)?.schema > from {
+        return Ok(());
+    }
+    back_up(connection, &beside(path, &format!(".schema-{from}.bak")))?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    migrations
+        .to_latest(connection)
+        .map_err(|error| migration_error(path, error))
+}
+
+fn create_draft(draft: &Path, folder: &Path) -> Result<(), StoreError> {
+    let io_error = |error| StoreError::from_io("create", draft, error);
+    remove_database_files(draft).map_err(io_error)?;
+    create_private(draft, folder).map_err(io_error)?;
+    // On any failure the draft stays for the next to remove; nobody takes it for a store.
+    let (mut connection, _) = connection::open(draft, Access::ReadWrite)?;
+    let sqlite_error = |error| StoreError::from_sqlite(draft, error);
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .and_then(|()| connection.pragma_update(None, "application_id", schema::APPLICATION_ID))
+        .map_err(sqlite_error)?;
+    schema::MIGRATIONS
+        .to_latest(&mut connection)
+        .map_err(|error| migration_error(draft, error))?;
+    let uid = new_cluster_uid();
+    connection
+        .execute("INSERT INTO cluster (id, uid) VALUES (1, ?1)", [uid.as_str()])
+        .and_then(|_| connection::checkpoint_on_close(&connection, true))
+        .map_err(sqlite_error)?;
+    connection.close().map_err(|(_, error)| sqlite_error(error))
+}
+
+/// A UID from a random UUID (PS3.5 B.2).
+fn new_cluster_uid() -> Uid {
+    let text = format!("2.25.{}", uuid::Uuid::new_v4().as_u128());
+    match text.parse() {
+        Ok(uid) => uid,
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+fn create_private(file: &Path, folder: &Path) -> io::Result<()> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    adopt_owner(&created, folder)
+}
+
+fn remove_database_files(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        match std::fs::remove_file(beside(path, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn back_up(connection: &Connection, backup: &Path) -> Result<(), StoreError> {
+    let io_error = |error| StoreError::from_io("create", backup, error);
+    let sqlite_error = |error| StoreError::from_sqlite(backup, error);
+    remove_database_files(backup).map_err(io_error)?;
+    create_private(backup, backup.parent().unwrap_or(Path::new("."))).map_err(io_error)?;
+    let mut copy = Connection::open(backup).map_err(sqlite_error)?;
+    Backup::new(connection, &mut copy)
+        .and_then(|copying| copying.run_to_completion(256, std::time::Duration::ZERO, None))
+        .map_err(sqlite_error)?;
+    copy.close().map_err(|(_, error)| sqlite_error(error))
+}
+
+fn migration_error(path: &Path, error: rusqlite_migration::Error) -> StoreError {
+    match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => StoreError::from_sqlite(path, err),
+        other => StoreError::Corrupt {
+            path: path.to_owned(),
+            detail: other.to_string(),
+        },
+    }
+}

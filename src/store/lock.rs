@@ -1,0 +1,213 @@
+//! Locks on files beside the store: who may create or migrate it, and which service runs on it.
+//!
+//! Invariant: a lock is a `flock`, so it ends with its process, however that ends. The files themselves stay: removing
+//! one that another process has open would make two locks of one. Locks within the database are SQLite's own.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::patience::{PATIENCE, pause};
+
+/// How long a service waits for those that only look whether one runs, which takes them microseconds.
+const GLANCE: Duration = Duration::from_millis(300);
+
+/// The service that runs on a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its process.
+    pub pid: u32,
+    /// Its version of impaxlink.
+    pub version: String,
+    /// The schema it works with.
+    pub schema: i64,
+}
+
+/// Why the service's lock could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceLockError {
+    /// Another service runs on the store.
+    #[error("a service of version {} is running on this store (pid {})", .0.version, .0.pid)]
+    Held(Holder),
+    /// The lock file could not be made or read.
+    #[error("can't lock the store for the service")]
+    Store(#[source] StoreError),
+}
+
+/// The right to be the one service on a store. It ends when this is dropped, or with the process.
+#[derive(Debug)]
+pub struct ServiceLock {
+    _file: File,
+}
+
+impl ServiceLock {
+    /// Takes the lock of the store at `path`. Take it before opening the store: then no other process migrates it.
+    pub fn acquire(path: &Path) -> Result<ServiceLock, ServiceLockError> {
+        let path = super::resolve(path);
+        let _no_migration_meanwhile = CreationLock::acquire(&path).map_err(ServiceLockError::Store)?;
+        let lock_path = beside(&path, ".service.lock");
+        let io_error = |source| ServiceLockError::Store(StoreError::from_io("lock", &lock_path, source));
+        let mut file = open_lock_file(&lock_path).map_err(io_error)?;
+        if !lock_within(&file, GLANCE).map_err(io_error)? {
+            return Err(ServiceLockError::Held(read_holder(&mut file).map_err(io_error)?));
+        }
+        let holder = Holder {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema: super::schema::newest(),
+        };
+        write_holder(&mut file, &holder).map_err(io_error)?;
+        Ok(ServiceLock { _file: file })
+    }
+
+    /// The service that runs on the store at `path`, if one does.
+    pub fn holder(path: &Path) -> Result<Option<Holder>, StoreError> {
+        let lock_path = beside(&super::resolve(path), ".service.lock");
+        let io_error = |source| StoreError::from_io("read", &lock_path, source);
+        let mut file = match File::open(&lock_path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error(error)),
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) => read_holder(&mut file).map(Some).map_err(io_error),
+            Err(error) => Err(io_error(error.into())),
+        }
+    }
+}
+
+/// The right to create or migrate the store.
+pub(super) struct CreationLock {
+    _file: File,
+}
+
+impl CreationLock {
+    /// Waits for it as long as for any lock of the store.
+    pub(super) fn acquire(path: &Path) -> Result<CreationLock, StoreError> {
+        let lock_path = beside(path, ".lock");
+        let io_error = |source| StoreError::from_io("lock", &lock_path, source);
+        let file = open_lock_file(&lock_path).map_err(io_error)?;
+        if lock_within(&file, PATIENCE).map_err(io_error)? {
+            Ok(CreationLock { _file: file })
+        } else {
+            Err(StoreError::Busy {
+                path: path.to_owned(),
+                writer: None,
+            })
+        }
+    }
+}
+
+/// The process that holds SQLite's write lock, as Linux tells it: a lock on byte 120 of the `-shm` file (WAL_WRITE_LOCK).
+pub(super) fn writing_process(path: &Path) -> Option<u32> {
+    const WRITE_LOCK_BYTE: u64 = 120;
+    let inode = beside(path, "-shm").metadata().ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // 1: POSIX  ADVISORY  WRITE 4711 fe:00:2883586 120 120
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "POSIX", _, "WRITE", pid, file, first, last] = words[..] else {
+            return None;
+        };
+        let is_this_file = file.rsplit(':').next()?.parse() == Ok(inode);
+        let range = first.parse::<u64>().ok()?..=last.parse::<u64>().ok()?;
+        (is_this_file && range.contains(&WRITE_LOCK_BYTE))
+            .then(|| pid.parse().ok())
+            .flatten()
+    })
+}
+
+/// `path` with `suffix` after its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Gives a file that root makes in another user's folder to that user, as SQLite does with the files beside a database.
+pub(super) fn adopt_owner(file: &File, folder: &Path) -> io::Result<()> {
+    let owner = folder.metadata()?;
+    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
+        std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
+fn open_lock_file(lock_path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    match options.clone().create_new(true).open(lock_path) {
+        Ok(file) => {
+            adopt_owner(&file, lock_path.parent().unwrap_or(Path::new(".")))?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(lock_path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the exclusive lock could be had within `patience`.
+fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
+    let start = Instant::now();
+    for attempt in 0.. {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < patience => pause(attempt),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(&serde_json::to_vec(holder)?)
+}
+
+/// Reads who holds the lock, again for a moment where it has the lock and has not written its name yet.
+fn read_holder(file: &mut File) -> io::Result<Holder> {
+    let start = Instant::now();
+    for attempt in 0.. {
+        let mut content = Vec::new();
+        file.rewind()?;
+        file.take(4096).read_to_end(&mut content)?;
+        match serde_json::from_slice(&content) {
+            Ok(holder) => return Ok(holder),
+            Err(_) if start.elapsed() < GLANCE => pause(attempt),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_service_at_a_time_and_others_learn_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("impaxlink.db");
+        assert_eq!(ServiceLock::holder(&path).unwrap(), None);
+        let lock = ServiceLock::acquire(&path).unwrap();
+        let holder = ServiceLock::holder(&path).unwrap().unwrap();
+        assert_eq!(holder.pid, std::process::id());
+        match ServiceLock::acquire(&path) {
+            Err(ServiceLockError::Held(other)) => assert_eq!(other, holder),
+            other => panic!("{other:?}"),
+        }
+        drop(lock);
+        assert_eq!(ServiceLock::holder(&path).unwrap(), None);
+        ServiceLock::acquire(&path).unwrap();
+    }
+}

@@ -1,0 +1,208 @@
+//! The SQLite store: configuration, its history, the audit, the health of links.
+//!
+//! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
+//! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
+//! the recorded changes. The archive's index is not here: it is large, and `archive`'s own.
+//!
+//! Start reading at [`Store::open`], then `save`.
+
+mod audit_log;
+mod configuration;
+mod connection;
+mod creation;
+mod error;
+mod history;
+mod link_health;
+mod lock;
+mod patience;
+mod save;
+mod schema;
+mod station_table;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use audit_log::{AuditFilter, Break, Broken, Verification, VerifyError};
+pub use error::{ErrorClass, StoreError};
+pub use history::SavedGeneration;
+pub use link_health::{LinkHealth, LinkOutcome, LinkReport};
+pub use lock::{Holder, ServiceLock, ServiceLockError};
+pub use save::{SaveError, Saved};
+
+use crate::model::{Configuration, Generation, Uid};
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To read and write; a store that isn't there is made.
+    ReadWrite,
+    /// To read; nothing is made, and a read-only folder or medium will do.
+    ReadOnly,
+}
+
+/// An open store. One thread at a time uses it; each thread may open its own.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    access: Access,
+    connection: Connection,
+    cluster_uid: Uid,
+}
+
+impl Store {
+    /// Opens the store at `path`. For `ReadWrite` it is made on first use, with its folders (0700; the store 0600), and
+    /// migrated where it is of an older version.
+    ///
+    /// # Errors
+    /// For `ReadWrite` also where a service of another version runs on it. Whatever the error, nothing was written.
+    pub fn open(path: &Path, access: Access) -> Result<Store, StoreError> {
+        let path = resolve(path);
+        match path.metadata() {
+            Ok(found) if !found.is_file() => return Err(StoreError::NotAStore { path }),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => match access {
+                Access::ReadWrite => creation::create(&path)?,
+                Access::ReadOnly => return Err(StoreError::Missing { path }),
+            },
+            Err(error) => return Err(StoreError::from_io("open", &path, error)),
+        }
+        let (mut connection, marks) = connection::open(&path, access)?;
+        if marks.application_id != schema::APPLICATION_ID || marks.schema == 0 {
+            return Err(StoreError::NotAStore { path });
+        }
+        if marks.schema > schema::newest() {
+            return Err(StoreError::MadeByNewer {
+                path,
+                found: marks.schema,
+                known: schema::newest(),
+            });
+        }
+        if access == Access::ReadWrite {
+            refuse_read_only(&path, &connection)?;
+            refuse_other_version(&path)?;
+        }
+        if marks.schema < schema::newest() {
+            match access {
+                Access::ReadWrite => {
+                    creation::migrate(&path, &mut connection, marks.schema, &schema::MIGRATIONS)?
+                }
+                Access::ReadOnly => {
+                    return Err(StoreError::MadeByOlder {
+                        path,
+                        found: marks.schema,
+                    });
+                }
+            }
+        }
+        let cluster_uid = read_cluster_uid(&connection).map_err(|e| StoreError::from_sqlite(&path, e))?;
+        Ok(Store {
+            path,
+            access,
+            connection,
+            cluster_uid,
+        })
+    }
+
+    /// Where it is, symbolic links followed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The UID of the cluster whose store this is; made at random with the store.
+    pub fn cluster_uid(&self) -> &Uid {
+        &self.cluster_uid
+    }
+
+    /// The number of the newest configuration; 0 where none was saved yet.
+    pub fn generation(&self) -> Result<Generation, StoreError> {
+        self.sqlite(configuration::read_generation(&self.connection))
+    }
+
+    /// The newest configuration, stations in order of name.
+    pub fn configuration(&self) -> Result<Configuration, StoreError> {
+        let snapshot = self.begin_read()?;
+        self.sqlite(configuration::read(&snapshot))
+    }
+
+    /// A view of the store that stays the same while it lasts.
+    fn begin_read(&self) -> Result<Transaction<'_>, StoreError> {
+        self.sqlite(Transaction::new_unchecked(
+            &self.connection,
+            TransactionBehavior::Deferred,
+        ))
+    }
+
+    /// The right to write, alone. Dropped without a commit, nothing was written.
+    fn begin_write(&self) -> Result<Transaction<'_>, StoreError> {
+        if self.access == Access::ReadOnly {
+            return Err(StoreError::ReadOnly {
+                path: self.path.clone(),
+            });
+        }
+        self.sqlite(Transaction::new_unchecked(
+            &self.connection,
+            TransactionBehavior::Immediate,
+        ))
+    }
+
+    /// Commits what `write` writes without a sync of its own. It survives the end of the process, and reaches the disk
+    /// with the next synced commit or checkpoint; a power cut may take it, and never half of it.
+    fn write_without_sync(
+        &self,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        let synchronous = |mode| self.sqlite(self.connection.pragma_update(None, "synchronous", mode));
+        synchronous("NORMAL")?;
+        let written = self.begin_write().and_then(|transaction| {
+            let written = write(&transaction).and_then(|()| transaction.commit());
+            self.sqlite(written)
+        });
+        synchronous("FULL")?;
+        written
+    }
+
+    fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| StoreError::from_sqlite(&self.path, error))
+    }
+}
+
+/// `path` with symbolic links followed, so that the files beside the store are found from everywhere.
+fn resolve(path: &Path) -> PathBuf {
+    if let Ok(whole) = path.canonicalize() {
+        return whole;
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    match (folder.canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
+}
+
+/// SQLite opens a file that can't be written for reading instead, and says nothing.
+fn refuse_read_only(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    match connection.is_readonly("main") {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::ReadOnly {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(StoreError::from_sqlite(path, error)),
+    }
+}
+
+fn refuse_other_version(path: &Path) -> Result<(), StoreError> {
+    match ServiceLock::holder(path)? {
+        Some(holder) if holder.version != env!("CARGO_PKG_VERSION") => Err(StoreError::InUse {
+            path: path.to_owned(),
+            holder,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn read_cluster_uid(connection: &Connection) -> rusqlite::Result<Uid> {
+    connection.query_row("SELECT uid FROM cluster", [], |row| configuration::parsed(row, 0))
+}
