@@ -6,6 +6,7 @@
 //! - [`store`]: the SQLite store: configuration, its history, the audit
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
+//! - [`service`]: the link service: listening, admission, reload without dropping anything, the control socket
 //!
 //! Start reading at `model`.
 
@@ -15,4 +16,5 @@ pub mod audit;
 pub mod dimse;
 pub mod link;
 pub mod model;
+pub mod service;
 pub mod store;

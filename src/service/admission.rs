@@ -1,0 +1,194 @@
+//! Who may associate: a caller is known by its AE title, then by its address; a tie is rejected.
+//!
+//! Invariant: pure over a snapshot. Limits are not here (they depend on what is open now), nor what a caller may ask: that is `link`'s policy.
+
+use std::net::IpAddr;
+
+use super::Snapshot;
+use crate::dimse::Rejection;
+use crate::model::Station;
+
+/// Why a caller may not associate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// No station calls by this AE title.
+    #[error("no station has this calling AE title")]
+    UnknownTitle,
+    /// Stations call by this AE title, but none of them from this address.
+    #[error("no station with this calling AE title calls from this address")]
+    UnknownAddress,
+    /// More than one station may be meant.
+    #[error("several stations have this calling AE title and address; give them different --from-address")]
+    Tie,
+    /// The caller wants to talk to somebody else.
+    #[error("the called AE title is not ours")]
+    NotCalled,
+}
+
+impl NotAdmitted {
+    /// What the caller is told (PS3.8 9.3.4).
+    pub fn rejection(self) -> Rejection {
+        match self {
+            NotAdmitted::NotCalled => Rejection::CALLED_AE_TITLE,
+            NotAdmitted::UnknownTitle | NotAdmitted::UnknownAddress | NotAdmitted::Tie => {
+                Rejection::CALLING_AE_TITLE
+            }
+        }
+    }
+}
+
+/// The station that calls as `calling` from `peer`, if it is one we know and it calls us.
+pub fn admit<'a>(
+    snapshot: &'a Snapshot,
+    calling: &str,
+    called: &str,
+    peer: IpAddr,
+) -> Result<&'a Station, NotAdmitted> {
+    let station = identify(snapshot, calling.trim_matches(' '), peer.to_canonical())?;
+    let called = called.trim_matches(' ');
+    let calls_us = called == snapshot.settings().ae_title().as_str()
+        || station
+            .calling_ae
+            .as_ref()
+            .is_some_and(|title| title.as_str() == called);
+    if calls_us {
+        Ok(station)
+    } else {
+        Err(NotAdmitted::NotCalled)
+    }
+}
+
+/// Those who call from named addresses alone are out elsewhere. Of those who are left, the ones known by this very
+/// address come before the ones that may call from anywhere.
+fn identify<'a>(snapshot: &'a Snapshot, calling: &str, peer: IpAddr) -> Result<&'a Station, NotAdmitted> {
+    let mut by_title = snapshot.callers(calling).peekable();
+    if by_title.peek().is_none() {
+        return Err(NotAdmitted::UnknownTitle);
+    }
+    let may_call: Vec<&Station> = by_title
+        .filter(|station| station.from_addresses.is_empty() || calls_from(station, peer))
+        .collect();
+    let by_address: Vec<&Station> = may_call
+        .iter()
+        .copied()
+        .filter(|station| calls_from(station, peer) || is_at(station, peer))
+        .collect();
+    match (by_address.as_slice(), may_call.as_slice()) {
+        ([station], _) | ([], [station]) => Ok(station),
+        ([], []) => Err(NotAdmitted::UnknownAddress),
+        _ => Err(NotAdmitted::Tie),
+    }
+}
+
+fn calls_from(station: &Station, peer: IpAddr) -> bool {
+    station
+        .from_addresses
+        .iter()
+        .any(|address| address.to_canonical() == peer)
+}
+
+fn is_at(station: &Station, peer: IpAddr) -> bool {
+    let host = station
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.host.address());
+    host.is_some_and(|address| address.to_canonical() == peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::examples::{configuration, station};
+
+    fn caller(stations: Vec<Station>, calling: &str, peer: &str) -> Result<String, NotAdmitted> {
+        let snapshot = Snapshot::new(configuration(stations)).unwrap();
+        let peer = peer.parse().unwrap();
+        admit(&snapshot, calling, "IMPAXLINK", peer).map(|station| station.name.to_string())
+    }
+
+    fn from(mut station: Station, addresses: &[&str]) -> Station {
+        station.from_addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        station
+    }
+
+    #[test]
+    fn one_station_is_known_by_its_title_from_anywhere() {
+        let known = || vec![station("A", "PACS", "10.0.0.1")];
+        assert_eq!(caller(known(), "PACS", "10.9.9.9").unwrap(), "A");
+        assert_eq!(caller(known(), " PACS ", "10.9.9.9").unwrap(), "A");
+        assert_eq!(
+            caller(known(), "pacs", "10.0.0.1"),
+            Err(NotAdmitted::UnknownTitle)
+        );
+    }
+
+    #[test]
+    fn a_station_that_names_its_addresses_calls_from_nowhere_else() {
+        let known = || vec![from(station("A", "PACS", "10.0.0.1"), &["10.0.0.7", "fd00::7"])];
+        for peer in ["10.0.0.7", "::ffff:10.0.0.7", "fd00::7"] {
+            assert_eq!(caller(known(), "PACS", peer).unwrap(), "A", "{peer}");
+        }
+        assert_eq!(
+            caller(known(), "PACS", "10.0.0.1"),
+            Err(NotAdmitted::UnknownAddress)
+        );
+    }
+
+    #[test]
+    fn two_sites_with_one_title_are_told_apart_by_address() {
+        let known = || {
+            vec![
+                station("A", "PACS", "10.0.0.1"),
+                from(station("B", "PACS", "b.example"), &["10.0.0.2"]),
+            ]
+        };
+        assert_eq!(caller(known(), "PACS", "10.0.0.1").unwrap(), "A");
+        assert_eq!(caller(known(), "PACS", "10.0.0.2").unwrap(), "B");
+        // B calls from its own address alone, A from anywhere.
+        assert_eq!(caller(known(), "PACS", "10.0.0.3").unwrap(), "A");
+    }
+
+    #[test]
+    fn a_tie_is_rejected() {
+        let known = |host| {
+            vec![
+                station("A", "PACS", "10.0.0.1"),
+                Station {
+                    endpoint: station("B", "PACS", host)
+                        .endpoint
+                        .map(|endpoint| crate::model::Endpoint {
+                            port: crate::model::parse_port("105").unwrap(),
+                            ..endpoint
+                        }),
+                    ..station("B", "PACS", host)
+                },
+            ]
+        };
+        assert_eq!(
+            caller(known("10.0.0.1"), "PACS", "10.0.0.1"),
+            Err(NotAdmitted::Tie)
+        );
+        assert_eq!(
+            caller(known("10.0.0.2"), "PACS", "10.0.0.3"),
+            Err(NotAdmitted::Tie)
+        );
+        assert_eq!(caller(known("10.0.0.2"), "PACS", "10.0.0.2").unwrap(), "B");
+    }
+
+    #[test]
+    fn only_our_own_titles_may_be_called() {
+        let mut door = station("A", "PACS", "10.0.0.1");
+        door.calling_ae = Some("LINK2".parse().unwrap());
+        let snapshot = Snapshot::new(configuration(vec![door, station("B", "B", "10.0.0.2")])).unwrap();
+        let peer = "10.0.0.1".parse().unwrap();
+        for called in ["IMPAXLINK", "LINK2"] {
+            assert!(admit(&snapshot, "PACS", called, peer).is_ok(), "{called}");
+        }
+        assert_eq!(
+            admit(&snapshot, "B", "LINK2", peer).unwrap_err(),
+            NotAdmitted::NotCalled
+        );
+        assert_eq!(NotAdmitted::NotCalled.rejection(), Rejection::CALLED_AE_TITLE);
+        assert_eq!(NotAdmitted::Tie.rejection(), Rejection::CALLING_AE_TITLE);
+    }
+}

@@ -1,0 +1,151 @@
+//! One connection from its first byte to its last: waiting for its request, admitted or not, served.
+//!
+//! Invariant: a place in the waiting room is held until the request is decided about, a place among the associations
+//! from then to the end; both go with this.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpStream;
+
+use super::admission::admit;
+use super::limits::{OpenAssociation, WaitingPlace};
+use super::{Service, chain, locked};
+use crate::dimse::{
+    self, AcceptorOptions, Admission, AssociationRequest, Handler, Limits, PresentationContext, Rejection,
+    ScpOptions, Status, uids,
+};
+use crate::model::{Settings, StationName};
+
+/// Serves the connection until it ends, in whatever way.
+pub(super) async fn serve_connection(
+    service: Arc<Service>,
+    socket: TcpStream,
+    address: SocketAddr,
+    place: WaitingPlace,
+) {
+    let options = scp_options(service.in_force.pin().settings());
+    let gives_way = place.gives_way();
+    let connection = Connection {
+        service: &service,
+        place: Mutex::new(Some(place)),
+    };
+    let serving = dimse::serve(socket, address, options, &connection, &service.drain);
+    tokio::pin!(serving);
+    let gone = async {
+        tokio::select! {
+            () = gives_way.cancelled() => "it was silent while others wait",
+            () = service.drain.cancelled() => "the service is ending",
+        }
+    };
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        why = gone => {
+            if connection.is_waiting() {
+                service.rejections.log(address.ip(), None, &why);
+                return;
+            }
+            serving.await
+        }
+    };
+    report_end(&connection, address, ended);
+}
+
+fn report_end(connection: &Connection<'_>, address: SocketAddr, ended: Result<(), dimse::Error>) {
+    match ended {
+        Ok(()) => tracing::debug!("association with {address} ended"),
+        // Said where it was decided, with the words that are not for the peer.
+        Err(dimse::Error::Refused(_)) if !connection.is_waiting() => {}
+        // Looking whether the port is open, as monitoring does, is no event.
+        Err(dimse::Error::Closed(_)) if connection.is_waiting() => {
+            tracing::debug!("{address} connected and went away");
+        }
+        Err(error) if connection.is_waiting() => {
+            connection
+                .service
+                .rejections
+                .log(address.ip(), None, &chain(&error));
+        }
+        Err(error) => tracing::info!("association with {address} broke: {}", chain(&error)),
+    }
+}
+
+fn scp_options(settings: &Settings) -> ScpOptions {
+    let defaults = Limits::default();
+    ScpOptions {
+        acceptor: AcceptorOptions {
+            associate_timeout: settings.duration("timeout.artim"),
+            limits: Limits {
+                max_pdu_length: u32::try_from(settings.count("limits.pdu"))
+                    .unwrap_or(defaults.max_pdu_length),
+                max_data_set: settings.count("limits.message"),
+                ..defaults
+            },
+        },
+        idle_timeout: settings.duration("timeout.idle"),
+    }
+}
+
+/// What is done for one connection.
+struct Connection<'a> {
+    service: &'a Service,
+    place: Mutex<Option<WaitingPlace>>,
+}
+
+/// The station at the other end of an association.
+struct Caller {
+    station: StationName,
+    _open: OpenAssociation,
+}
+
+impl Connection<'_> {
+    /// Whether its request has not been decided about.
+    fn is_waiting(&self) -> bool {
+        locked(&self.place).is_some()
+    }
+
+    fn leave_waiting_room(&self) {
+        locked(&self.place).take();
+    }
+
+    fn decide(&self, request: &AssociationRequest) -> Result<Admission<Caller>, Rejection> {
+        let address = request.peer.address.ip();
+        let log = |why: &dyn std::fmt::Display| self.service.rejections.log(address, Some(request), why);
+        if self.service.drain.is_cancelled() {
+            log(&"the service is ending");
+            return Err(Rejection::TEMPORARY_CONGESTION);
+        }
+        let snapshot = self.service.in_force.pin();
+        let station = admit(&snapshot, &request.calling.raw, &request.called.raw, address)
+            .inspect_err(|why| log(why))
+            .map_err(|why| why.rejection())?;
+        let open = self
+            .service
+            .associations
+            .open(&station.name, snapshot.settings())
+            .inspect_err(|why| log(why))
+            .map_err(|why| why.rejection())?;
+        tracing::debug!("association with {} at {address}", station.name);
+        let caller = Caller {
+            station: station.name.clone(),
+            _open: open,
+        };
+        let services = vec![PresentationContext::new(uids::VERIFICATION)];
+        Ok(Admission { caller, services })
+    }
+}
+
+impl Handler for Connection<'_> {
+    type Caller = Caller;
+
+    async fn admit(&self, request: &AssociationRequest) -> Result<Admission<Caller>, Rejection> {
+        let decision = self.decide(request);
+        self.leave_waiting_room();
+        decision
+    }
+
+    async fn echo(&self, caller: &Caller) -> Status {
+        tracing::trace!("C-ECHO from {}", caller.station);
+        Status::SUCCESS
+    }
+}

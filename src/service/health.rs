@@ -1,0 +1,131 @@
+//! Whether the archive stations and linked clusters answer: a C-ECHO to each from time to time, kept in the store.
+//!
+//! Invariant: a few attempts at once, each with its deadlines, whatever number of links is down. When they are due is
+//! `schedule`'s.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Service, chain, locked};
+use crate::dimse::{Error, RequestorOptions, Status, connect, uids};
+use crate::model::{Settings, Station};
+use crate::store::{LinkOutcome, LinkReport, Store};
+
+/// How many links are tried at once.
+const AT_ONCE: usize = 16;
+
+/// Tries links when they are due, until the service drains.
+pub(super) async fn watch_links(service: Arc<Service>, store: Store) {
+    let store = Arc::new(Mutex::new(store));
+    let mut generation = service.in_force.watch();
+    let mut attempts = JoinSet::new();
+    locked(&service.links).follow(service.in_force.pin().configuration(), Instant::now());
+    loop {
+        let next = begin(&service, &mut attempts);
+        tokio::select! {
+            () = service.drain.cancelled() => return,
+            Ok(()) = generation.changed() => {
+                locked(&service.links).follow(service.in_force.pin().configuration(), Instant::now());
+            }
+            Some(ended) = attempts.join_next() => {
+                if let Ok((station, outcome)) = ended {
+                    end(&service, &store, &station, outcome).await;
+                }
+            }
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
+/// Begins what is due; gives the moment to look again.
+fn begin(service: &Service, attempts: &mut JoinSet<(Station, Result<Duration, String>)>) -> Instant {
+    let now = Instant::now();
+    let room = AT_ONCE.saturating_sub(attempts.len());
+    let mut links = locked(&service.links);
+    for station in links.begin(now, Timestamp::now(), room) {
+        let settings = service.in_force.pin().settings().clone();
+        attempts.spawn(async move {
+            let outcome = echo(&station, &settings).await;
+            (station, outcome)
+        });
+    }
+    let far = now + Duration::from_secs(3600);
+    match links.next() {
+        // Without room, the end of an attempt is what is waited for.
+        Some(due) if attempts.len() < AT_ONCE => due,
+        _ => far,
+    }
+}
+
+/// Associates, asks for an echo and releases: how long that took until the answer, or why there was none.
+async fn echo(station: &Station, settings: &Settings) -> Result<Duration, String> {
+    let Some(endpoint) = &station.endpoint else {
+        return Err("it has no address".to_owned());
+    };
+    let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
+    let options = RequestorOptions {
+        connect_timeout: settings.duration("timeout.connect"),
+        associate_timeout: settings.duration("timeout.association"),
+        ..RequestorOptions::new(calling, station.ae_title.clone(), &[uids::VERIFICATION])
+    };
+    let began = Instant::now();
+    let answered = async {
+        let mut association = connect(endpoint, &options).await?;
+        let status = association.echo(station.timeout).await;
+        let elapsed = began.elapsed();
+        // It has said what we wanted to know.
+        let _ = association.release().await;
+        status.map(|status| (status, elapsed))
+    };
+    match answered.await {
+        Ok((Status::SUCCESS, elapsed)) => Ok(elapsed),
+        Ok((status, _)) => Err(format!("it answers C-ECHO with status {status}")),
+        // It takes associations, and only this service is not offered.
+        Err(Error::ContextRefused { .. }) => Ok(began.elapsed()),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+async fn end(
+    service: &Service,
+    store: &Arc<Mutex<Store>>,
+    station: &Station,
+    outcome: Result<Duration, String>,
+) {
+    let chance = f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX);
+    let answered = outcome.is_ok();
+    let Some(planned) = locked(&service.links).end(station, answered, Instant::now(), chance) else {
+        return;
+    };
+    match &outcome {
+        Ok(elapsed) if planned.is_news => tracing::info!("{} answers again, {elapsed:.0?}", station.name),
+        Ok(_) => {}
+        Err(why) if planned.is_news => tracing::warn!("{} does not answer: {why}", station.name),
+        Err(why) => tracing::debug!("{} still does not answer: {why}", station.name),
+    }
+    let at = Timestamp::now();
+    let report = LinkReport {
+        station: station.name.clone(),
+        at,
+        outcome: match outcome {
+            Ok(latency) => LinkOutcome::Answered {
+                latency,
+                speaks_linked: None,
+            },
+            Err(detail) => LinkOutcome::Failed {
+                detail,
+                next_try: Some(at + planned.wait),
+            },
+        },
+    };
+    let store = Arc::clone(store);
+    let recording = tokio::task::spawn_blocking(move || locked(&store).record_link_health(&[report]));
+    if let Ok(Err(error)) = recording.await {
+        tracing::warn!("the health of {} was not kept: {}", station.name, chain(&error));
+    }
+}

@@ -1,0 +1,90 @@
+//! The link service: it listens, admits and serves associations under one snapshot of the configuration, takes the next
+//! generation without dropping anything, and watches the links.
+//!
+//! Where things are:
+//! - `run`: the life of the service from its lock to its end
+//! - `snapshot`, `reload`: the configuration in force and how the next one comes in force
+//! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many
+//! - [`control`]: the socket by which commands speak to the service
+//! - `schedule`, `health`: whether links answer
+//! - `notify`: what the service manager is told
+//!
+//! Invariants: configuration is never written here. Nothing of a peer's is waited for without a deadline. SQLite never
+//! runs on an async thread.
+
+mod admission;
+mod association;
+pub mod control;
+#[cfg(test)]
+mod examples;
+mod health;
+mod limits;
+mod listener;
+mod notify;
+mod rejections;
+mod reload;
+mod run;
+mod schedule;
+mod snapshot;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use admission::{NotAdmitted, admit};
+pub use limits::{Associations, LimitReached, OpenAssociation};
+pub use run::{Ended, ServeError, run};
+pub use snapshot::{InForce, Snapshot};
+
+use control::RefusedReload;
+use limits::WaitingRoom;
+use rejections::RejectionLog;
+use schedule::Schedule;
+
+/// What the parts of a running service share.
+struct Service {
+    started: Timestamp,
+    in_force: InForce,
+    associations: Arc<Associations>,
+    waiting_room: Arc<WaitingRoom>,
+    rejections: RejectionLog,
+    links: Mutex<Schedule>,
+    state: Mutex<State>,
+    /// Cancelled when the service is to end.
+    drain: CancellationToken,
+    connections: TaskTracker,
+}
+
+/// What changes with a reload besides the snapshot, for `status`.
+struct State {
+    in_force_since: Timestamp,
+    listen: SocketAddr,
+    refused: Option<RefusedReload>,
+}
+
+impl Service {
+    fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+}
+
+/// The data under the locks of this room is whole after every statement, so a panic elsewhere does not spoil it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error with its sources, on one line and without control characters.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text.replace(char::is_control, " ")
+}

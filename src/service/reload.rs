@@ -1,0 +1,163 @@
+//! Taking the newest generation: read, checked, bound, swapped; or refused, and the one in force stays.
+//!
+//! Invariant: reloads happen one after the other. A request is answered by a reload whose reading began after it was
+//! made, so whatever its client had saved before is in force, or refused, when it has its answer; requests that come
+//! while one reload runs share the next.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use super::control::{RefusedReload, ReloadReport};
+use super::listener::{Bound, Listening};
+use super::{Service, Snapshot, chain, locked, notify};
+use crate::model::{Configuration, Generation, Invalid, changes};
+use crate::store::{Store, StoreError};
+
+/// Why the newest generation is not in force.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error("the configuration cannot be read")]
+    Store(#[source] StoreError),
+    #[error("the configuration was not read to its end")]
+    Unread,
+    #[error("generation {generation} is unusable")]
+    Unusable { generation: Generation, source: Invalid },
+    #[error("generation {generation} cannot listen on {address}")]
+    Listen {
+        generation: Generation,
+        address: SocketAddr,
+        source: io::Error,
+    },
+}
+
+/// The answer to a request: what was done, or why not.
+pub(super) type Outcome = Result<ReloadReport, String>;
+
+/// Asks for reloads.
+#[derive(Debug, Clone)]
+pub(super) struct ReloadRequests(mpsc::Sender<oneshot::Sender<Outcome>>);
+
+impl ReloadRequests {
+    /// A sender, and what [`Reloader::run`] takes.
+    pub(super) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<Outcome>>) {
+        let (sender, receiver) = mpsc::channel(64);
+        (ReloadRequests(sender), receiver)
+    }
+
+    /// Has the newest generation taken; `None` when the service is ending.
+    pub(super) async fn reload(&self) -> Option<Outcome> {
+        let (reply, outcome) = oneshot::channel();
+        self.0.send(reply).await.ok()?;
+        outcome.await.ok()
+    }
+}
+
+/// The one who reloads, and who holds the address where the service listens.
+pub(super) struct Reloader {
+    service: Arc<Service>,
+    store: Arc<Mutex<Store>>,
+    listening: Listening,
+}
+
+impl Reloader {
+    /// Reads from `store`; `listening` is given up when the service drains.
+    pub(super) fn new(service: Arc<Service>, store: Store, listening: Listening) -> Self {
+        Reloader {
+            service,
+            store: Arc::new(Mutex::new(store)),
+            listening,
+        }
+    }
+
+    /// Reloads when asked, until the service drains.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<oneshot::Sender<Outcome>>) {
+        let drain = self.service.drain.clone();
+        while let Some(Some(first)) = drain.run_until_cancelled(requests.recv()).await {
+            let mut waiting = vec![first];
+            while let Ok(another) = requests.try_recv() {
+                waiting.push(another);
+            }
+            notify::reloading();
+            let outcome = self.reload().await;
+            notify::ready();
+            for reply in waiting {
+                // A client that has gone away has no use for it.
+                let _ = reply.send(outcome.clone());
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Outcome {
+        let outcome = self.take_newest().await.map_err(|error| chain(&error));
+        let refused = outcome.as_ref().err().map(|reason| RefusedReload {
+            at: Timestamp::now(),
+            reason: reason.clone(),
+        });
+        match &outcome {
+            Ok(report) if report.changes.is_empty() => {
+                tracing::info!("generation {} in force", report.generation);
+            }
+            Ok(report) => tracing::info!(
+                "generation {} in force, {} before, {} changes",
+                report.generation,
+                report.previous,
+                report.changes.len()
+            ),
+            Err(reason) => tracing::error!("reload refused: {reason}"),
+        }
+        self.service.state().refused = refused;
+        outcome
+    }
+
+    async fn take_newest(&mut self) -> Result<ReloadReport, ReloadError> {
+        let began = std::time::Instant::now();
+        let before = self.service.in_force.pin();
+        let newest = self.read().await?;
+        let generation = newest.generation;
+        if newest != *before.configuration() {
+            let unusable = |source| ReloadError::Unusable { generation, source };
+            let next = Snapshot::new(newest).map_err(unusable)?;
+            self.listen(&next)?;
+            self.service.in_force.replace(next);
+            self.service.state().in_force_since = Timestamp::now();
+        }
+        let after = self.service.in_force.pin();
+        Ok(ReloadReport {
+            previous: before.generation(),
+            generation,
+            elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            changes: changes(before.configuration(), after.configuration()),
+        })
+    }
+
+    async fn read(&self) -> Result<Configuration, ReloadError> {
+        let store = Arc::clone(&self.store);
+        let reading = tokio::task::spawn_blocking(move || locked(&store).configuration());
+        reading
+            .await
+            .map_err(|_| ReloadError::Unread)?
+            .map_err(ReloadError::Store)
+    }
+
+    /// Moves to the address of `next`, if it is another one.
+    fn listen(&mut self, next: &Snapshot) -> Result<(), ReloadError> {
+        let address = next.settings().listen();
+        if address == self.listening.asked() {
+            return Ok(());
+        }
+        let bound = self.listening.bind_next(address);
+        let bound: Bound = bound.map_err(|source| ReloadError::Listen {
+            generation: next.generation(),
+            address,
+            source,
+        })?;
+        self.listening = bound.serve(&self.service);
+        self.service.state().listen = self.listening.local();
+        tracing::info!("listening on {}", self.listening.local());
+        Ok(())
+    }
+}

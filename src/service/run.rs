@@ -1,0 +1,282 @@
+//! The life of the service: lock, configuration, sockets, signals, and an end that lets operations finish.
+//!
+//! Invariant: one service runs on a store, and it holds the lock from before it reads the store to after it has removed
+//! its socket. What can be refused is refused before it says that it is ready.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
+use super::health::watch_links;
+use super::limits::WaitingRoom;
+use super::listener::Bound;
+use super::reload::{ReloadRequests, Reloader};
+use super::schedule::Schedule;
+use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, locked, notify};
+use crate::model::Invalid;
+use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
+
+/// How many connections may wait to ask for an association, all sources together.
+const WAITING_CONNECTIONS: usize = 256;
+
+/// How long threads that read or write the store are waited for at the end.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Another one runs on the store, or its lock can't be had.
+    #[error("the service can't start")]
+    Lock(#[source] ServiceLockError),
+    /// The store can't be read.
+    #[error("the service can't start")]
+    Store(#[source] StoreError),
+    /// The newest generation can't be used.
+    #[error("the saved configuration is unusable")]
+    Unusable(#[source] Invalid),
+    /// The address is not to be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The control socket can't be made.
+    #[error("cannot make the control socket {}", .path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system gives us no threads or signals.
+    #[error("the service can't start")]
+    System(#[source] io::Error),
+}
+
+/// How the service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was asked to; `cut_off` associations were still open when their time was up.
+    Drained {
+        /// How many.
+        cut_off: usize,
+    },
+    /// At once, because it was told so twice.
+    AtOnce,
+}
+
+/// Runs the service on the store at `path` until a signal ends it.
+pub fn run(path: &Path) -> Result<Ended, ServeError> {
+    if !path.exists() {
+        // Makes it with its folders, where the lock's file can then be.
+        Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
+    }
+    let lock = ServiceLock::acquire(path).map_err(ServeError::Lock)?;
+    allow_many_sockets();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::System)?;
+    let ended = runtime.block_on(serve(path, &lock));
+    runtime.shutdown_timeout(LAST_WRITES);
+    ended
+}
+
+/// The usual limit of 1,024 descriptors is for programs that use select(2); the hard one is the administrator's.
+fn allow_many_sockets() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
+    // First of all: a signal that comes while we start must not kill us half-way.
+    let mut signals = Signals::new().map_err(ServeError::System)?;
+    let store = Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
+    let health_store = Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
+    let configuration = store.configuration().map_err(ServeError::Store)?;
+    let snapshot = Snapshot::new(configuration).map_err(ServeError::Unusable)?;
+    let address = snapshot.settings().listen();
+    let bound = Bound::new(address).map_err(|source| ServeError::Listen { address, source })?;
+    let control = bind_control(path, lock)?;
+    let service = Arc::new(new_service(snapshot, bound.local()));
+    let listening = bound.serve(&service);
+    let (reloads, requests) = ReloadRequests::new();
+    tokio::spawn(Reloader::new(Arc::clone(&service), store, listening).run(requests));
+    tokio::spawn(watch_links(Arc::clone(&service), health_store));
+    tokio::spawn(notify::keep_watchdog_quiet());
+    let answers = Answers {
+        service: Arc::clone(&service),
+        reloads: reloads.clone(),
+    };
+    let serving = control.serve(move |request| answers.clone().answer(request));
+    notify::ready();
+    let (generation, address) = (service.in_force.pin().generation(), service.state().listen);
+    tracing::info!("listening on {address}, generation {generation} in force");
+    tokio::select! {
+        () = serving => Ok(Ended::AtOnce),
+        ended = until_ended(&service, &mut signals, reloads) => Ok(ended),
+    }
+}
+
+fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, ServeError> {
+    let failed = |path: &Path, source| ServeError::Control {
+        path: path.to_owned(),
+        source,
+    };
+    let path = socket_path(store).map_err(|source| failed(store, source))?;
+    ControlSocket::bind(&path, store, lock).map_err(|source| failed(&path, source))
+}
+
+fn new_service(snapshot: Snapshot, listen: SocketAddr) -> Service {
+    let now = Timestamp::now();
+    Service {
+        started: now,
+        in_force: InForce::new(snapshot),
+        associations: Arc::new(Associations::default()),
+        waiting_room: WaitingRoom::new(WAITING_CONNECTIONS),
+        rejections: RejectionLog::default(),
+        links: Mutex::new(Schedule::default()),
+        state: Mutex::new(State {
+            in_force_since: now,
+            listen,
+            refused: None,
+        }),
+        drain: CancellationToken::new(),
+        connections: TaskTracker::new(),
+    }
+}
+
+/// The signals that the service obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the order to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn until_ended(service: &Service, signals: &mut Signals, reloads: ReloadRequests) -> Ended {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hang_up.recv() => {
+                let reloads = reloads.clone();
+                // What came of it is in the log.
+                tokio::spawn(async move { reloads.reload().await });
+            }
+        }
+    }
+    notify::stopping();
+    let limit = service.in_force.pin().settings().duration("timeout.drain");
+    let open = service.associations.count();
+    tracing::info!(
+        "ending: {open} associations have {} s to finish",
+        limit.as_secs_f32()
+    );
+    service.drain.cancel();
+    service.connections.close();
+    tokio::select! {
+        biased;
+        () = signals.end() => Ended::AtOnce,
+        finished = timeout(limit, service.connections.wait()) => {
+            let cut_off = if finished.is_ok() { 0 } else { service.associations.count() };
+            tracing::info!("ended, {cut_off} associations cut off");
+            Ended::Drained { cut_off }
+        }
+    }
+}
+
+/// Answers the control socket.
+#[derive(Clone)]
+struct Answers {
+    service: Arc<Service>,
+    reloads: ReloadRequests,
+}
+
+impl Answers {
+    async fn answer(self, request: Request) -> Answer {
+        match request {
+            Request::Ping => Answer::Pong,
+            Request::Status => Answer::Status(self.status()),
+            Request::Reload { timeout_ms } => self.reload(Duration::from_millis(timeout_ms)).await,
+        }
+    }
+
+    async fn reload(&self, limit: Duration) -> Answer {
+        let began = Instant::now();
+        let in_force = || self.service.in_force.pin().generation();
+        match timeout(limit, self.reloads.reload()).await {
+            Ok(Some(Ok(mut report))) => {
+                report.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                Answer::Reload(report)
+            }
+            Ok(Some(Err(reason))) => Answer::Failure(Failure::NotInForce {
+                in_force: in_force(),
+                reason,
+            }),
+            Ok(None) => Answer::Failure(Failure::Ending),
+            Err(_) => Answer::Failure(Failure::TimedOut { in_force: in_force() }),
+        }
+    }
+
+    fn status(&self) -> ServiceStatus {
+        let service = &self.service;
+        let now = Timestamp::now();
+        let links = locked(&service.links)
+            .waits(Instant::now())
+            .map(|(station, wait)| LinkTry {
+                station: station.to_string(),
+                next_try: wait.map(|wait| now + wait),
+            })
+            .collect();
+        let state = service.state();
+        ServiceStatus {
+            pid: std::process::id(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            started: service.started,
+            generation: service.in_force.pin().generation(),
+            in_force_since: state.in_force_since,
+            listen: state.listen,
+            associations: service.associations.count(),
+            ending: service.drain.is_cancelled(),
+            refused: state.refused.clone(),
+            links,
+        }
+    }
+}

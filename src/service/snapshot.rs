@@ -1,0 +1,137 @@
+//! The configuration of one generation as the service holds it in memory, with the indexes that admission needs.
+//!
+//! Invariant: a snapshot never changes and has passed `Configuration::check`. It is replaced whole, so an operation
+//! that pinned one ends under the configuration it began with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::model::{Configuration, Generation, Invalid, Settings, Station};
+
+/// One generation, ready to answer from.
+#[derive(Debug)]
+pub struct Snapshot {
+    configuration: Configuration,
+    callers: HashMap<String, Vec<usize>>,
+}
+
+impl Snapshot {
+    /// Takes a configuration, if it is one that can be used.
+    pub fn new(configuration: Configuration) -> Result<Self, Invalid> {
+        configuration.check()?;
+        let mut callers: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, station) in configuration.stations.iter().enumerate() {
+            // The embedded archive is this very process: it calls nobody.
+            if station.is_embedded() {
+                continue;
+            }
+            for title in std::iter::once(&station.ae_title).chain(&station.also_calls_as) {
+                let stations = callers.entry(title.as_str().to_owned()).or_default();
+                if stations.last() != Some(&index) {
+                    stations.push(index);
+                }
+            }
+        }
+        Ok(Snapshot {
+            configuration,
+            callers,
+        })
+    }
+
+    /// The whole configuration.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// Which generation it is.
+    pub fn generation(&self) -> Generation {
+        self.configuration.generation
+    }
+
+    /// The local cluster's own settings.
+    pub fn settings(&self) -> &Settings {
+        &self.configuration.settings
+    }
+
+    /// The stations that call as `title`: by their AE title or by one of their further ones.
+    pub fn callers(&self, title: &str) -> impl Iterator<Item = &Station> {
+        let indexes = self.callers.get(title).map_or(&[][..], Vec::as_slice);
+        indexes
+            .iter()
+            .filter_map(|&index| self.configuration.stations.get(index))
+    }
+}
+
+/// The snapshot in force. Cheap to pin from many threads at once.
+#[derive(Debug)]
+pub struct InForce {
+    snapshot: ArcSwap<Snapshot>,
+    generation: watch::Sender<Generation>,
+}
+
+impl InForce {
+    /// Begins with `snapshot`.
+    pub fn new(snapshot: Snapshot) -> Self {
+        InForce {
+            generation: watch::Sender::new(snapshot.generation()),
+            snapshot: ArcSwap::from_pointee(snapshot),
+        }
+    }
+
+    /// The snapshot in force now. An operation takes it once and keeps it to its end.
+    pub fn pin(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts `next` in force for every operation that begins from now on.
+    pub fn replace(&self, next: Snapshot) {
+        let generation = next.generation();
+        self.snapshot.store(Arc::new(next));
+        self.generation.send_replace(generation);
+    }
+
+    /// Tells when another generation comes in force.
+    pub fn watch(&self) -> watch::Receiver<Generation> {
+        self.generation.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::examples::{configuration, station};
+
+    #[test]
+    fn callers_are_found_by_each_of_their_titles_once() {
+        let mut door = station("SITEB", "SITEB", "10.0.0.1");
+        door.also_calls_as = vec!["SITEB".parse().unwrap(), "SITEB_ST".parse().unwrap()];
+        let snapshot = Snapshot::new(configuration(vec![door])).unwrap();
+        for title in ["SITEB", "SITEB_ST"] {
+            assert_eq!(snapshot.callers(title).count(), 1, "{title}");
+        }
+        assert_eq!(snapshot.callers("siteb").count(), 0);
+    }
+
+    #[test]
+    fn an_unusable_configuration_makes_no_snapshot() {
+        let twice = vec![station("A", "A", "10.0.0.1"), station("a", "B", "10.0.0.2")];
+        assert!(Snapshot::new(configuration(twice)).is_err());
+    }
+
+    #[test]
+    fn a_pinned_snapshot_outlives_its_replacement() {
+        let in_force = InForce::new(Snapshot::new(configuration(vec![])).unwrap());
+        let pinned = in_force.pin();
+        let next = Configuration {
+            generation: 2,
+            ..configuration(vec![station("A", "A", "10.0.0.1")])
+        };
+        in_force.replace(Snapshot::new(next).unwrap());
+        assert!(pinned.configuration().stations.is_empty());
+        assert_eq!(in_force.pin().generation(), 2);
+        assert_eq!(*in_force.watch().borrow(), 2);
+    }
+}
