@@ -8,11 +8,14 @@
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
 //! - [`service`]: the link service: listening, admission, reload without dropping anything, the control socket
 //!
-//! Start reading at `model`.
+//! - [`cli`]: the command line, one file a command; the only room that prints
+//!
+//! Start reading at `model`; a command at `cli`.
 
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod cli;
 pub mod dimse;
 pub mod link;
 pub mod model;

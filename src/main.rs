@@ -1,3 +1,7 @@
-//! The binary.
+//! The `impaxlink` binary: hands over to the command line and returns its exit status.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    impaxlink::cli::main()
+}

@@ -39,20 +39,31 @@ pub struct Change {
     pub after: Value,
 }
 
-/// The changes that lead from `before` to `after`: settings first, then stations in order of name.
+/// The changes that lead from `before` to `after`: settings first, then stations in order of name. A station that is
+/// missing after, and one that is new at the same address, are one station with a new name.
 pub fn changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
     let mut found = setting_changes(&before.settings, &after.settings);
+    let mut new_ones: Vec<&Station> = after
+        .stations
+        .iter()
+        .filter(|station| before.station(&station.name).is_none())
+        .collect();
     for old in &before.stations {
-        match after.station(&old.name) {
-            Some(new) => found.extend(station_changes(old, new)),
+        if let Some(new) = after.station(&old.name) {
+            found.extend(station_changes(old, new));
+            continue;
+        }
+        let has_same_address = |new: &&Station| new.ae_title == old.ae_title && new.endpoint == old.endpoint;
+        match new_ones.iter().position(has_same_address) {
+            Some(index) => found.extend(station_changes(old, new_ones.remove(index))),
             None => found.push(whole_station(old, document(old), Value::Null)),
         }
     }
-    for new in &after.stations {
-        if before.station(&new.name).is_none() {
-            found.push(whole_station(new, Value::Null, document(new)));
-        }
-    }
+    found.extend(
+        new_ones
+            .into_iter()
+            .map(|new| whole_station(new, Value::Null, document(new))),
+    );
     found
 }
 
@@ -121,6 +132,23 @@ mod tests {
             port: parse_port("104").unwrap(),
         };
         Station::new(name.parse().unwrap(), name.parse().unwrap(), Some(endpoint))
+    }
+
+    #[test]
+    fn a_new_name_at_the_same_address_is_a_rename() {
+        let before = Configuration {
+            stations: vec![station("A")],
+            ..Default::default()
+        };
+        let mut after = before.clone();
+        after.stations[0].name = "NORTH".parse().unwrap();
+        let found = changes(&before, &after);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].subject, Subject::Station("NORTH".to_owned()));
+        assert_eq!(
+            (&found[0].before, &found[0].after),
+            (&Value::from("A"), &Value::from("NORTH"))
+        );
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl DateRange {
         }
     }
 
+    /// The first day, where the range has one.
+    pub fn first(&self) -> Option<Date> {
+        self.from
+    }
+
     /// Whether `date` lies in the range.
     pub fn contains(&self, date: Date) -> bool {
         self.from.is_none_or(|from| from <= date) && self.to.is_none_or(|to| date <= to)

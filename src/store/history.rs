@@ -139,30 +139,18 @@ enum Origin {
 
 /// Where a field got its value, seen from the changes of one generation.
 fn origin(changes: &[Change], name: &str, field: &str) -> Origin {
-    let is_of_station = |change: &&Change| matches!(&change.subject, Subject::Station(of) if of == name);
-    for change in changes.iter().filter(is_of_station) {
-        match change.field.as_deref() {
-            Some(changed) if changed == field => return Origin::Here,
-            None if change.before.is_null() => {
-                return renamed_from(changes, &change.after).map_or(Origin::Here, Origin::UnderName);
-            }
-            _ => {}
+    let of_station = |change: &&Change| matches!(&change.subject, Subject::Station(of) if of == name);
+    let is_field = |change: &Change, field: &str| change.field.as_deref() == Some(field);
+    let mut former_name = None;
+    for change in changes.iter().filter(of_station) {
+        if is_field(change, field) || (change.field.is_none() && change.before.is_null()) {
+            return Origin::Here;
+        }
+        if is_field(change, "name") {
+            former_name = change.before.as_str().map(str::to_owned);
         }
     }
-    Origin::Elsewhere
-}
-
-/// A new name is recorded as a station that went and one that came, alike in all but the name.
-fn renamed_from(changes: &[Change], document: &Value) -> Option<String> {
-    changes
-        .iter()
-        .filter(|change| change.field.is_none() && change.after.is_null())
-        .find(|change| {
-            let mut renamed = change.before.clone();
-            renamed["name"] = document["name"].clone();
-            renamed == *document
-        })
-        .map(|change| change.before["name"].as_str().unwrap_or_default().to_owned())
+    former_name.map_or(Origin::Elsewhere, Origin::UnderName)
 }
 
 /// A configuration as JSON, to which changes apply field by field.
@@ -183,8 +171,13 @@ impl Documents {
         })
     }
 
+    /// Takes the changes of one generation back, the last one first: a new name is known by until the others of its
+    /// station are taken back.
     fn take_back(&mut self, changes: Vec<Change>) {
-        for change in changes {
+        let (renames, others): (Vec<Change>, Vec<Change>) = changes
+            .into_iter()
+            .partition(|change| change.field.as_deref() == Some("name"));
+        for change in others {
             match (change.subject, change.field) {
                 (Subject::Setting(key), _) => match change.before {
                     Value::String(value) => drop(self.settings.insert(key, value)),
@@ -201,6 +194,21 @@ impl Documents {
                 }
             }
         }
+        self.take_back_names(renames);
+    }
+
+    /// All at once, since two stations may have exchanged their names.
+    fn take_back_names(&mut self, renames: Vec<Change>) {
+        let mut renamed = Vec::new();
+        for change in renames {
+            if let (Subject::Station(name), Value::String(former)) = (change.subject, change.before)
+                && let Some(mut document) = self.stations.remove(&name)
+            {
+                document["name"] = Value::from(former.as_str());
+                renamed.push((former, document));
+            }
+        }
+        self.stations.extend(renamed);
     }
 
     fn into_configuration(self, generation: Generation) -> rusqlite::Result<Configuration> {

@@ -7,4 +7,5 @@ mod dimse_requestor;
 mod environment;
 mod fake_peer;
 mod peers;
+mod reference;
 mod store;

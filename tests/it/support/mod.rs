@@ -13,5 +13,6 @@ pub mod fake_peer;
 pub mod findscu;
 pub mod orthanc;
 pub mod process;
+pub mod reference;
 pub mod store;
 pub mod studies;

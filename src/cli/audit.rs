@@ -1,0 +1,196 @@
+//! `audit`: who changed what, and the proof that the record is whole.
+
+use clap::Subcommand;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
+use serde::Serialize;
+
+use super::Format;
+use super::change::sentence;
+use super::error::ExitStatus;
+use super::output::{Columns, Ui};
+use super::value;
+use super::view::{AuditView, Document, Items};
+use crate::audit::{AuditRecord, Event, Hash};
+use crate::model::DateRange;
+use crate::store::{Access, AuditFilter};
+
+/// See who changed what, and prove that the record is whole.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    impaxlink audit list --since -7d\n  \
+    impaxlink audit verify\n  \
+    impaxlink audit verify --expect @/root/impaxlink.audit-head")]
+pub enum AuditCommand {
+    /// List the records, newest first
+    #[command(
+        after_help = "Examples:\n  impaxlink audit list --limit 5\n  impaxlink audit list --since 2026-01-01 --format csv"
+    )]
+    List {
+        /// Only what was recorded since then: a date, or -7d
+        #[arg(long, value_name = "DATE", allow_hyphen_values = true, value_parser = parse_since)]
+        since: Option<Timestamp>,
+        /// At most so many; 0 is all
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
+    /// Prove that no record was edited, removed or inserted, and print the newest hash
+    ///
+    /// Keep the printed hash elsewhere: with --expect it later proves that the chain was neither cut at its end nor
+    /// made anew.
+    #[command(after_help = "Examples:\n  \
+        impaxlink audit verify\n  \
+        impaxlink audit verify --expect 5f1c… --json")]
+    Verify {
+        /// A hash printed earlier, which must still be in the chain
+        #[arg(long, value_name = "HASH", value_parser = value::parsed::<Hash>)]
+        expect: Option<Hash>,
+    },
+}
+
+/// Runs the subcommand.
+pub fn run(ui: &mut Ui, command: AuditCommand) -> anyhow::Result<ExitStatus> {
+    match command {
+        AuditCommand::List { since, limit } => list(ui, since, limit),
+        AuditCommand::Verify { expect } => verify(ui, expect),
+    }
+}
+
+/// The beginning of a day, in the local time zone.
+fn parse_since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment);
+    }
+    let today = ZonedDateTime::now().date();
+    let range = DateRange::parse(text, today).map_err(|error| error.to_string())?;
+    let day = range
+        .first()
+        .ok_or_else(|| format!("invalid date {text:?}: it has no beginning"))?;
+    let midnight = day
+        .to_zoned_datetime(TimeZone::system())
+        .map_err(|error| error.to_string())?;
+    Ok(midnight.timestamp())
+}
+
+fn list(ui: &mut Ui, since: Option<Timestamp>, limit: u32) -> anyhow::Result<ExitStatus> {
+    let limit = (limit != 0).then_some(limit);
+    let filter = AuditFilter {
+        since,
+        limit,
+        ..AuditFilter::default()
+    };
+    let records = ui.store(Access::ReadOnly)?.audit_records(&filter)?;
+    match ui.format() {
+        Format::Json => ui.json(&Items::new(records.iter().map(AuditView::from).collect()))?,
+        Format::Ndjson => {
+            for record in &records {
+                ui.ndjson(&AuditView::from(record))?;
+            }
+        }
+        Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Csv => {
+            let heading = [
+                "sequence",
+                "at",
+                "user",
+                "real_user",
+                "reason",
+                "command",
+                "what",
+                "hash",
+            ];
+            ui.csv(&heading, records.iter().map(csv_row))?;
+        }
+        Format::Table => {
+            let mut table = Columns::new(&["NO>", "WHEN", "WHO", "REASON", "WHAT", "COMMAND"]);
+            for record in &records {
+                let by = &record.attribution;
+                let who = match &by.real_user {
+                    Some(real) => format!("{real} as {}", by.user),
+                    None => by.user.clone(),
+                };
+                let reason = by.reason.clone().unwrap_or_else(|| "-".to_owned());
+                let (at, command) = (local_time(record.at), by.command.clone());
+                table.row([
+                    record.sequence.to_string(),
+                    at,
+                    who,
+                    reason,
+                    what(record),
+                    command,
+                ]);
+            }
+            ui.table(table)?;
+        }
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn csv_row(record: &AuditRecord) -> [String; 8] {
+    let by = &record.attribution;
+    [
+        record.sequence.to_string(),
+        record.at.to_string(),
+        by.user.clone(),
+        by.real_user.clone().unwrap_or_default(),
+        by.reason.clone().unwrap_or_default(),
+        by.command.clone(),
+        what(record),
+        record.hash.to_string(),
+    ]
+}
+
+/// What a record tells of, in one line.
+fn what(record: &AuditRecord) -> String {
+    match record.event() {
+        Ok(Event::Configuration { generation, changes }) => {
+            let told: Vec<String> = changes.iter().map(sentence).collect();
+            format!("generation {generation}: {}", told.join("; "))
+        }
+        Ok(Event::Disclosure(disclosure)) => {
+            let stations: Vec<&str> = disclosure
+                .stations
+                .iter()
+                .map(|station| station.as_str())
+                .collect();
+            format!(
+                "asked {} by {}",
+                stations.join(", "),
+                disclosure.keywords.join(", ")
+            )
+        }
+        Err(_) => "unreadable: see 'impaxlink audit verify'".to_owned(),
+    }
+}
+
+/// A moment in the local time zone, to the second.
+pub fn local_time(at: Timestamp) -> String {
+    at.to_zoned_datetime(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}
+
+/// `audit verify --json` of a whole chain; a broken one is an error.
+#[derive(Debug, Serialize)]
+struct VerificationView {
+    records: u64,
+    head: Hash,
+}
+
+fn verify(ui: &mut Ui, expect: Option<Hash>) -> anyhow::Result<ExitStatus> {
+    let verification = ui.store(Access::ReadOnly)?.verify_audit(expect.as_ref())?;
+    let view = VerificationView {
+        records: verification.records,
+        head: verification.head,
+    };
+    match ui.format() {
+        Format::Json | Format::Ndjson => ui.json(&Document::new(view))?,
+        Format::Csv => ui.csv(
+            &["records", "head"],
+            [[view.records.to_string(), view.head.to_string()]],
+        )?,
+        Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Table => ui.line(&format!("{} records, whole; head {}", view.records, view.head))?,
+    }
+    Ok(ExitStatus::Done)
+}

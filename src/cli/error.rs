@@ -1,0 +1,169 @@
+//! From an error to what the user sees: one line that says what failed, a `hint:` line where we know what to do,
+//! and the exit status. This is the one table of them.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::model::Invalid;
+use crate::store::{ErrorClass, StoreError, VerifyError};
+
+/// The exit statuses that scripts depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Failed; or saved, but not in force.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A station that should have answered did not, or not fully.
+    Partial = 3,
+    /// No such station, study, update.
+    NotFound = 4,
+    /// Busy, timed out, or changed by someone else.
+    Busy = 5,
+    /// Not permitted.
+    NotPermitted = 6,
+    /// The service is not running.
+    NotRunning = 7,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> ExitCode {
+        ExitCode::from(status as u8)
+    }
+}
+
+/// An error that knows its hint and its exit status.
+#[derive(Debug)]
+pub struct Problem {
+    status: ExitStatus,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem without a hint.
+    pub fn new(status: ExitStatus, message: impl Into<String>) -> Self {
+        Problem {
+            status,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The same problem with what to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Problem {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Prints `error` to standard error and gives its exit status.
+pub fn report(error: &anyhow::Error) -> ExitStatus {
+    let (status, hint) = classify(error);
+    let causes: Vec<String> = error.chain().map(|cause| printable(&cause.to_string())).collect();
+    print_error(&causes.join(": "), hint.as_deref());
+    status
+}
+
+/// Prints what clap has to say: help and version to standard output, a wrong command line to standard error.
+pub fn usage(error: &clap::Error) -> ExitStatus {
+    use clap::error::{ContextKind, ErrorKind};
+    use std::error::Error as _;
+    if !error.use_stderr() {
+        // A closed pipe is no error.
+        let _ = error.print();
+        return ExitStatus::Done;
+    }
+    match (error.kind(), error.source()) {
+        (ErrorKind::ValueValidation, Some(source)) => {
+            let argument = error.get(ContextKind::InvalidArg).map(|value| value.to_string());
+            let argument = argument.unwrap_or_default();
+            print_error(&format!("{}: {}", argument, printable(&source.to_string())), None);
+        }
+        _ => {
+            let _ = error.print();
+        }
+    }
+    ExitStatus::Usage
+}
+
+fn print_error(message: &str, hint: Option<&str>) {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr().lock();
+    // Nothing is left to be told where standard error itself is closed.
+    let _ = writeln!(stderr, "error: {message}");
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}
+
+/// What came from a peer or a file never steers the terminal, and stays on one line.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// The exit status and hint of the first cause that has one.
+fn classify(error: &anyhow::Error) -> (ExitStatus, Option<String>) {
+    for cause in error.chain() {
+        if let Some(problem) = cause.downcast_ref::<Problem>() {
+            return (problem.status, problem.hint.clone());
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return (store_status(error), store_hint(error));
+        }
+        match cause.downcast_ref::<VerifyError>() {
+            Some(VerifyError::Store(error)) => return (store_status(error), store_hint(error)),
+            Some(VerifyError::Broken(_)) => {
+                let hint = "it was tampered with or damaged: keep a copy of the store, and find out who could write it";
+                return (ExitStatus::Failed, Some(hint.to_owned()));
+            }
+            None => {}
+        }
+        if cause.is::<Invalid>() {
+            return (ExitStatus::Usage, None);
+        }
+    }
+    (ExitStatus::Failed, None)
+}
+
+fn store_status(error: &StoreError) -> ExitStatus {
+    match error.class() {
+        ErrorClass::NotPermitted => ExitStatus::NotPermitted,
+        ErrorClass::Busy => ExitStatus::Busy,
+        ErrorClass::NotFound => ExitStatus::NotFound,
+        ErrorClass::Failed => ExitStatus::Failed,
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    let hint = match error {
+        StoreError::Missing { .. } => "'impaxlink station add' makes it, or --store names another",
+        StoreError::NotAStore { .. } => "name another place with --store or IMPAXLINK_STORE",
+        StoreError::MadeByNewer { .. } => "use the newer impaxlink",
+        StoreError::MadeByOlder { .. } => "any command that writes migrates it, after a backup",
+        StoreError::InUse { .. } => "stop that service first, then start this version's",
+        StoreError::ReadOnly { .. } | StoreError::NotPermitted { .. } => {
+            "run as the store's owner, or name another with --store"
+        }
+        StoreError::Full { .. } => "make room, then try again: nothing was saved",
+        StoreError::Busy { .. } => "try again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

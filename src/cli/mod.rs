@@ -1,0 +1,192 @@
+//! The command line: one file a command, each with its `Args` and its `run`.
+//!
+//! Invariant: nothing outside this room prints or reads the environment, and nothing outside imports it.
+//! What scripts depend on (JSON shapes, exit statuses) is in `view` and `error`.
+
+#![allow(dead_code, reason = "'query' and 'serve' use the rest")]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::CompleteEnv;
+
+mod attribution;
+mod audit;
+mod change;
+mod complete;
+mod config;
+mod error;
+mod force;
+mod generation;
+mod output;
+mod station;
+mod value;
+mod view;
+
+use error::ExitStatus;
+use output::Ui;
+
+/// Cluster linking for medical imaging archives, from the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "impaxlink",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "Examples:\n  \
+        impaxlink station add SITEB --ae-title SITEB_QR --host 10.2.0.5 --port 104 --cluster North\n  \
+        impaxlink station set SITEB --cluster-linking --link-internal-queries\n  \
+        impaxlink station list --linked\n\n\
+        'impaxlink help COMMAND' tells more, 'man impaxlink' has files, environment and exit statuses."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The store: a SQLite file, made with its folders on first use.
+    ///
+    /// By default /var/lib/impaxlink/impaxlink.db for root, else impaxlink/impaxlink.db under $XDG_DATA_HOME
+    /// (~/.local/share).
+    #[arg(long, global = true, value_name = "PATH", env = "IMPAXLINK_STORE", hide_env_values = true,
+          value_hint = clap::ValueHint::FilePath)]
+    store: Option<PathBuf>,
+    /// How the answer is written to standard output.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "IMPAXLINK_FORMAT",
+        hide_env_values = true,
+        default_value = "table"
+    )]
+    format: Format,
+    /// Short for --format json.
+    #[arg(long, global = true, conflicts_with = "format")]
+    json: bool,
+    /// Say nothing when all is well, one line otherwise.
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more on standard error; twice: everything.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Colours: by default where standard output is a terminal and NO_COLOR is not set.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: ColorWhen,
+}
+
+/// The formats of standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line, as they come.
+    Ndjson,
+    /// Comma-separated, with a heading line.
+    Csv,
+    /// The raw data sets in the JSON model of PS3.18 ('query' alone).
+    DicomJson,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// Where standard output is a terminal and NO_COLOR is not set.
+    Auto,
+    /// Even into a pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one a process")]
+enum Command {
+    /// Register stations and switch their link flags
+    #[command(subcommand, visible_alias = "stations")]
+    Station(station::StationCommand),
+    /// See who saved what, and go back to an earlier configuration
+    #[command(subcommand)]
+    Generation(generation::GenerationCommand),
+    /// Read and change the local cluster's own settings
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// See who changed what, and prove that the record is whole
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+}
+
+/// The whole command line as clap knows it, for man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command line of this process and gives its exit status.
+pub fn main() -> ExitCode {
+    // What is made here (store, socket, copies of studies) is its owner's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    CompleteEnv::with_factory(command).complete();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return error::usage(&error).into(),
+    };
+    let mut ui = match Ui::new(&cli.global) {
+        Ok(ui) => ui,
+        Err(error) => return error::report(&error).into(),
+    };
+    let outcome = run(&mut ui, cli.command).and_then(|status| {
+        ui.finish()?;
+        Ok(status)
+    });
+    match outcome {
+        Ok(status) => status.into(),
+        Err(error) if output::is_closed_pipe(&error) => ExitStatus::Done.into(),
+        Err(error) => error::report(&error).into(),
+    }
+}
+
+fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
+    match command {
+        Command::Station(command) => station::run(ui, command),
+        Command::Generation(command) => generation::run(ui, command),
+        Command::Config(command) => config::run(ui, command),
+        Command::Audit(command) => audit::run(ui, command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command
+                .get_after_help()
+                .map(|text| text.to_string())
+                .unwrap_or_default();
+            assert!(help.contains("Example"), "{path} has no examples");
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                walk(sub, &path);
+            }
+        }
+        walk(&super::command(), "");
+    }
+}

@@ -1,0 +1,248 @@
+//! Standard output and the terminal: tables, json, ndjson and csv, and who may see what.
+//!
+//! Invariant: standard output carries the data asked for alone; notices go to standard error. A table fits itself to
+//! the terminal only when standard output is one: piped output is never truncated. A closed pipe is no error.
+
+use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::path::{Path, PathBuf};
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::error::{ExitStatus, Problem};
+use super::{ColorWhen, Format, Global};
+use crate::store::{Access, Store};
+
+/// What a command needs of its surroundings: where the store is, and how to write.
+pub struct Ui {
+    store_path: PathBuf,
+    format: Format,
+    quiet: bool,
+    verbose: u8,
+    color: bool,
+    out: io::BufWriter<StdoutLock<'static>>,
+}
+
+impl Ui {
+    /// Reads the global options and the environment.
+    pub(super) fn new(global: &Global) -> anyhow::Result<Self> {
+        let color = match global.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => {
+                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            }
+        };
+        Ok(Ui {
+            store_path: match &global.store {
+                Some(path) => path.clone(),
+                None => default_store_path()?,
+            },
+            format: if global.json { Format::Json } else { global.format },
+            quiet: global.quiet,
+            verbose: global.verbose,
+            color,
+            out: io::BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
+        })
+    }
+
+    /// Where the store is.
+    pub fn store_path(&self) -> &Path {
+        &self.store_path
+    }
+
+    /// The store, opened for `access`.
+    pub fn store(&self, access: Access) -> anyhow::Result<Store> {
+        Ok(Store::open(&self.store_path, access)?)
+    }
+
+    /// The format asked for.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether nothing is to be said when all is well.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// How often `--verbose` was given.
+    pub fn verbosity(&self) -> u8 {
+        self.verbose
+    }
+
+    /// Standard output, buffered.
+    pub fn out(&mut self) -> &mut impl Write {
+        &mut self.out
+    }
+
+    /// One line to standard output.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{text}")
+    }
+
+    /// One JSON document: pretty on a terminal, else on one line.
+    pub fn json<T: Serialize>(&mut self, document: &T) -> anyhow::Result<()> {
+        if io::stdout().is_terminal() {
+            serde_json::to_writer_pretty(&mut self.out, document)?;
+        } else {
+            serde_json::to_writer(&mut self.out, document)?;
+        }
+        self.out.write_all(b"\n")?;
+        Ok(())
+    }
+
+    /// One JSON object on a line of its own.
+    pub fn ndjson<T: Serialize>(&mut self, object: &T) -> anyhow::Result<()> {
+        serde_json::to_writer(&mut self.out, object)?;
+        self.out.write_all(b"\n")?;
+        Ok(())
+    }
+
+    /// Heading and rows as csv.
+    pub fn csv<R>(&mut self, heading: &[&str], rows: impl IntoIterator<Item = R>) -> anyhow::Result<()>
+    where
+        R: IntoIterator,
+        R::Item: AsRef<[u8]>,
+    {
+        let mut writer = csv::Writer::from_writer(&mut self.out);
+        writer.write_record(heading)?;
+        for row in rows {
+            writer.write_record(row)?;
+        }
+        writer.flush()?;
+        Ok(())
+    }
+
+    /// Rows under a heading, columns two spaces apart.
+    pub fn table(&mut self, mut table: Columns) -> io::Result<()> {
+        let text = table.render(io::stdout().is_terminal());
+        match text.split_once('\n') {
+            Some((heading, rows)) if self.color && table.has_heading => {
+                write!(self.out, "{BOLD}{heading}{PLAIN}\n{rows}")
+            }
+            _ => self.out.write_all(text.as_bytes()),
+        }
+    }
+
+    /// A notice to standard error, unless quiet.
+    pub fn notice(&self, text: &str) {
+        if !self.quiet {
+            // Nothing is left to be told where standard error itself is closed.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Writes out what is still buffered.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Refuses a format that the command can't write.
+    pub fn refuse_format(&self) -> anyhow::Error {
+        let message = "--format dicom-json is for 'query' alone";
+        Problem::new(ExitStatus::Usage, message).into()
+    }
+}
+
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The rows of a table.
+pub struct Columns {
+    table: Table,
+    has_heading: bool,
+    right_aligned: Vec<usize>,
+}
+
+impl Columns {
+    /// A table with this heading; a heading that ends in `>` aligns its column to the right.
+    pub fn new(heading: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if !heading.is_empty() {
+            table.set_header(heading.iter().map(|name| name.trim_end_matches('>')));
+        }
+        let right_aligned = heading
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| name.ends_with('>'))
+            .map(|(index, _)| index);
+        Columns {
+            table,
+            has_heading: !heading.is_empty(),
+            right_aligned: right_aligned.collect(),
+        }
+    }
+
+    /// Adds a row.
+    pub fn row<I>(&mut self, cells: I)
+    where
+        I: IntoIterator<Item = String>,
+    {
+        self.table.add_row(cells.into_iter().collect::<Vec<_>>());
+    }
+
+    fn render(&mut self, fit_terminal: bool) -> String {
+        self.table.set_content_arrangement(if fit_terminal {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        });
+        for (index, column) in self.table.column_iter_mut().enumerate() {
+            column.set_padding((0, 2));
+            if self.right_aligned.contains(&index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        self.table
+            .lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect()
+    }
+}
+
+/// Whether `error` is only that nobody reads standard output any more.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io_kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json_kind = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        let csv_kind = cause
+            .downcast_ref::<csv::Error>()
+            .and_then(|error| match error.kind() {
+                csv::ErrorKind::Io(error) => Some(error.kind()),
+                _ => None,
+            });
+        [io_kind, json_kind, csv_kind].contains(&Some(io::ErrorKind::BrokenPipe))
+    })
+}
+
+/// Where the store is when no option says so, for completions; `None` where there is no place for one.
+pub(super) fn store_path_of_environment() -> Option<PathBuf> {
+    let given = std::env::var_os("IMPAXLINK_STORE").map(PathBuf::from);
+    given.or_else(|| default_store_path().ok())
+}
+
+fn default_store_path() -> anyhow::Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/impaxlink/impaxlink.db"));
+    }
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let data_home =
+        absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    match data_home {
+        Some(folder) => Ok(folder.join("impaxlink/impaxlink.db")),
+        None => Err(Problem::new(
+            ExitStatus::Failed,
+            "no place for the store: neither XDG_DATA_HOME nor HOME is set",
+        )
+        .hint("give --store PATH or set IMPAXLINK_STORE")
+        .into()),
+    }
+}
