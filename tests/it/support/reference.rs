@@ -45,6 +45,8 @@ fn pages(command: &Command, name: &str, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     }
 }
 
+type Section = fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>;
+
 fn page(command: &Command, name: &str) -> Vec<u8> {
     let is_root = name == "impaxlink";
     let examples = command
@@ -67,7 +69,7 @@ fn page(command: &Command, name: &str) -> Vec<u8> {
         .date("")
         .source(concat!("impaxlink ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
-    let sections: [fn(&Man, &mut dyn std::io::Write) -> std::io::Result<()>; 6] = [
+    let sections: [Section; 6] = [
         Man::render_title,
         Man::render_name_section,
         Man::render_synopsis_section,
