@@ -20,6 +20,7 @@ mod station_document;
 mod study;
 mod text;
 mod uid;
+mod wildcard;
 
 pub use ae_title::{AeTitle, MAX_AE_TITLE};
 pub use change::{Change, Subject, changes, station_changes};
@@ -39,3 +40,4 @@ pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer};
 pub use text::{ClusterName, Description, Issuer, MAX_LONG_STRING, StationName};
 pub use uid::{MAX_UID, Uid};
+pub use wildcard::{is_universal, wildcard_matches};
