@@ -14,12 +14,18 @@ use super::patience::wait_in_turn;
 use super::schema::{self, Marks};
 use super::{Access, StoreError};
 
+/// How long a WAL may get. Whoever opens the database first reads it whole, so that a long one makes each command slow.
+const WAL_PAGES: u32 = 128;
+
 /// Opens the database that is at `path`, and reads its marks.
 pub(super) fn open(path: &Path, access: Access) -> Result<(Connection, Marks), StoreError> {
-    let opened = match access {
-        Access::ReadWrite => open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE),
-        Access::ReadOnly => open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .or_else(|error| open_immutable(path).unwrap_or(Err(error))),
+    let opened = match (access, immutable_uri(path)) {
+        (Access::ReadOnly, Some(uri)) if is_immutable(path) => open_with(
+            Path::new(&uri),
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
+        ),
+        (Access::ReadOnly, _) => open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY),
+        (Access::ReadWrite, _) => open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE),
     };
     opened.map_err(|error| StoreError::from_sqlite(path, error))
 }
@@ -31,16 +37,20 @@ fn open_with(path: &Path, access: OpenFlags) -> rusqlite::Result<(Connection, Ma
     Ok((connection, marks))
 }
 
-/// Where the files of the WAL can't be made (a read-only folder or medium), a database can be read as one that nobody
-/// changes, provided that nothing is left in a WAL. `None` where that doesn't apply.
-fn open_immutable(path: &Path) -> Option<rusqlite::Result<(Connection, Marks)>> {
-    let folder = path.parent()?;
-    let folder_is_writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok();
-    let wal_is_empty = beside(path, "-wal").metadata().is_ok_and(|wal| wal.len() == 0);
-    let wal_is_absent = !beside(path, "-wal").exists();
-    if folder_is_writable || !(wal_is_absent || wal_is_empty) {
-        return None;
-    }
+/// Whether to read it as a database that nobody changes: where it, or its folder, can't be written. The files of a WAL
+/// can't be made there, or would take on its mode and lock out those who may write later. What is in a WAL already must
+/// be read, and its files may be those of a process at work.
+fn is_immutable(path: &Path) -> bool {
+    let may_write = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    let (wal, shm) = (beside(path, "-wal"), beside(path, "-shm"));
+    let is_in_use = wal.exists() && shm.exists();
+    let is_wal_empty = wal.metadata().map_or(0, |wal| wal.len()) == 0;
+    let is_writable = may_write(path) && path.parent().is_none_or(may_write);
+    !is_writable && is_wal_empty && !is_in_use
+}
+
+/// `path` as the URI that SQLite takes.
+fn immutable_uri(path: &Path) -> Option<String> {
     let encoded: String = path
         .to_str()?
         .bytes()
@@ -51,19 +61,18 @@ fn open_immutable(path: &Path) -> Option<rusqlite::Result<(Connection, Marks)>> 
             _ => format!("%{byte:02X}"),
         })
         .collect();
-    let uri = format!("file:{encoded}?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    Some(open_with(Path::new(&uri), flags))
+    Some(format!("file:{encoded}?immutable=1"))
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(wait_in_turn))?;
     checkpoint_on_close(connection, false)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update(None, "foreign_keys", true)
 }
 
 /// Whether the last connection to close moves the WAL into the database, which takes two syncs. Off, the WAL waits for
-/// the next that does, or for its 1000 pages.
+/// the next that does, or for `WAL_PAGES`.
 pub(super) fn checkpoint_on_close(connection: &Connection, on: bool) -> rusqlite::Result<()> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !on)

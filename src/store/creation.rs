@@ -3,9 +3,9 @@
 //! Invariant: a store appears under its name whole, or not at all: it is made beside it and renamed. Both are done by
 //! one process at a time. A store is copied before it is migrated, and not migrated under a running service.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::backup::Backup;
@@ -19,11 +19,6 @@ use crate::model::Uid;
 /// Makes the store at `path`, with its folders, unless it has come to be there meanwhile.
 pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| StoreError::from_io("create", folder, error))?;
     let _lock = CreationLock::acquire(path)?;
     if path.exists() {
         return Ok(());
@@ -135,5 +130,75 @@ fn migration_error(path: &Path, error: rusqlite_migration::Error) -> StoreError 
             path: path.to_owned(),
             detail: other.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rusqlite_migration::M;
+
+    use super::*;
+    use crate::store::Store;
+
+    /// The first schema, and one that a later version might add.
+    fn later_migrations(second: &'static str) -> Migrations<'static> {
+        let first = include_str!("migrations/0001_first.sql");
+        Migrations::new(vec![M::up(first), M::up(second)])
+    }
+
+    fn old_store(folder: &Path) -> (PathBuf, Connection) {
+        let path = folder.join("impaxlink.db");
+        drop(Store::open(&path, Access::ReadWrite).unwrap());
+        let (connection, _) = connection::open(&path, Access::ReadWrite).unwrap();
+        (path, connection)
+    }
+
+    fn schema_of(path: &Path) -> i64 {
+        let (connection, marks) = connection::open(path, Access::ReadOnly).unwrap();
+        let check: String = connection
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(check, "ok");
+        marks.schema
+    }
+
+    #[test]
+    fn a_store_is_copied_and_then_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut connection) = old_store(folder.path());
+        let migrations = later_migrations("CREATE TABLE later (x TEXT) STRICT");
+        migrate(&path, &mut connection, 1, &migrations).unwrap();
+        assert_eq!(schema_of(&path), 2);
+        assert_eq!(schema_of(&beside(&path, ".schema-1.bak")), 1);
+        let newer = Store::open(&path, Access::ReadWrite).unwrap_err();
+        assert!(matches!(newer, StoreError::MadeByNewer { found: 2, .. }));
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_store_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut connection) = old_store(folder.path());
+        let migrations = later_migrations("CREATE TABLE later (x TEXT) STRICT; DROP TABLE missing");
+        migrate(&path, &mut connection, 1, &migrations).unwrap_err();
+        drop(connection);
+        assert_eq!(schema_of(&path), 1);
+        Store::open(&path, Access::ReadWrite).unwrap();
+    }
+
+    #[test]
+    fn a_store_is_not_migrated_under_a_running_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut connection) = old_store(folder.path());
+        let migrations = later_migrations("CREATE TABLE later (x TEXT) STRICT");
+        let _service = ServiceLock::acquire(&path).unwrap();
+        let mut holder = ServiceLock::holder(&path).unwrap().unwrap();
+        holder.pid += 1;
+        let file = beside(&path, ".service.lock");
+        std::fs::write(file, serde_json::to_vec(&holder).unwrap()).unwrap();
+        let error = migrate(&path, &mut connection, 1, &migrations).unwrap_err();
+        assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
+        assert_eq!(schema_of(&path), 1);
     }
 }

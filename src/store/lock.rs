@@ -4,9 +4,9 @@
 //! one that another process has open would make two locks of one. Locks within the database are SQLite's own.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -90,8 +90,14 @@ pub(super) struct CreationLock {
 }
 
 impl CreationLock {
-    /// Waits for it as long as for any lock of the store.
+    /// Waits for it as long as for any lock of the store, whose folders are made (0700) where they aren't there.
     pub(super) fn acquire(path: &Path) -> Result<CreationLock, StoreError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| StoreError::from_io("create", folder, error))?;
         let lock_path = beside(path, ".lock");
         let io_error = |source| StoreError::from_io("lock", &lock_path, source);
         let file = open_lock_file(&lock_path).map_err(io_error)?;
@@ -197,7 +203,7 @@ mod tests {
     #[test]
     fn one_service_at_a_time_and_others_learn_which() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("impaxlink.db");
+        let path = folder.path().join("not/there/yet/impaxlink.db");
         assert_eq!(ServiceLock::holder(&path).unwrap(), None);
         let lock = ServiceLock::acquire(&path).unwrap();
         let holder = ServiceLock::holder(&path).unwrap().unwrap();

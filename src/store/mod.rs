@@ -67,32 +67,22 @@ impl Store {
             },
             Err(error) => return Err(StoreError::from_io("open", &path, error)),
         }
-        let (mut connection, marks) = connection::open(&path, access)?;
-        if marks.application_id != schema::APPLICATION_ID || marks.schema == 0 {
-            return Err(StoreError::NotAStore { path });
-        }
-        if marks.schema > schema::newest() {
-            return Err(StoreError::MadeByNewer {
-                path,
-                found: marks.schema,
-                known: schema::newest(),
-            });
-        }
         if access == Access::ReadWrite {
-            refuse_read_only(&path, &connection)?;
+            refuse_read_only(&path)?;
+        }
+        let (mut connection, marks) = connection::open(&path, access)?;
+        refuse_unknown_schema(&path, &marks)?;
+        if access == Access::ReadWrite {
             refuse_other_version(&path)?;
         }
-        if marks.schema < schema::newest() {
-            match access {
-                Access::ReadWrite => {
-                    creation::migrate(&path, &mut connection, marks.schema, &schema::MIGRATIONS)?
-                }
-                Access::ReadOnly => {
-                    return Err(StoreError::MadeByOlder {
-                        path,
-                        found: marks.schema,
-                    });
-                }
+        match access {
+            _ if marks.schema == schema::newest() => {}
+            Access::ReadWrite => {
+                creation::migrate(&path, &mut connection, marks.schema, &schema::MIGRATIONS)?
+            }
+            Access::ReadOnly => {
+                let found = marks.schema;
+                return Err(StoreError::MadeByOlder { path, found });
             }
         }
         let cluster_uid = read_cluster_uid(&connection).map_err(|e| StoreError::from_sqlite(&path, e))?;
@@ -182,14 +172,29 @@ fn resolve(path: &Path) -> PathBuf {
     }
 }
 
-/// SQLite opens a file that can't be written for reading instead, and says nothing.
-fn refuse_read_only(path: &Path, connection: &Connection) -> Result<(), StoreError> {
-    match connection.is_readonly("main") {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(StoreError::ReadOnly {
-            path: path.to_owned(),
-        }),
-        Err(error) => Err(StoreError::from_sqlite(path, error)),
+/// SQLite opens a file that can't be written for reading instead, and leaves files beside it that can't be written
+/// either.
+fn refuse_read_only(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    for file in [path, folder] {
+        rustix::fs::access(file, rustix::fs::Access::WRITE_OK)
+            .map_err(|error| StoreError::from_io("write", file, error.into()))?;
+    }
+    Ok(())
+}
+
+fn refuse_unknown_schema(path: &Path, marks: &schema::Marks) -> Result<(), StoreError> {
+    let path = path.to_owned();
+    if marks.application_id != schema::APPLICATION_ID || marks.schema == 0 {
+        Err(StoreError::NotAStore { path })
+    } else if marks.schema > schema::newest() {
+        Err(StoreError::MadeByNewer {
+            path,
+            found: marks.schema,
+            known: schema::newest(),
+        })
+    } else {
+        Ok(())
     }
 }
 

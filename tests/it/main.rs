@@ -9,3 +9,5 @@ mod fake_peer;
 mod peers;
 mod reference;
 mod store;
+mod store_history;
+mod store_processes;
