@@ -2,12 +2,14 @@
 
 mod support;
 
+mod administration;
 mod architecture;
 mod dimse_requestor;
 mod environment;
 mod fake_peer;
 mod peers;
 mod reference;
+mod station;
 mod store;
 mod store_history;
 mod store_processes;
