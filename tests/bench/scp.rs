@@ -93,53 +93,95 @@ fn main() -> io::Result<()> {
 fn serve(mut stream: TcpStream, matches: &Matches) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut buffer, mut chunk) = (Vec::new(), [0; 16_384]);
-    let (mut syntaxes, mut command) = (Vec::new(), Vec::new());
+    let mut association = Association {
+        stream: stream.try_clone()?,
+        matches,
+        contexts: Vec::new(),
+        command: Vec::new(),
+    };
     loop {
         let mut cursor = Cursor::new(buffer.as_slice());
-        let Some(pdu) = read_pdu(&mut cursor, MAXIMUM_PDU_SIZE, false).map_err(io::Error::other)? else {
-            let count = stream.read(&mut chunk)?;
-            if count == 0 {
-                return Ok(());
-            }
-            buffer.extend_from_slice(&chunk[..count]);
+        if let Some(pdu) = read_pdu(&mut cursor, MAXIMUM_PDU_SIZE, false).map_err(io::Error::other)? {
+            let read = cursor.position() as usize;
+            buffer.drain(..read);
+            association.take(pdu)?;
             continue;
-        };
-        let read = cursor.position() as usize;
-        buffer.drain(..read);
+        }
+        match stream.read(&mut chunk)? {
+            0 => return Ok(()),
+            count => buffer.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
+struct Association<'a> {
+    stream: TcpStream,
+    matches: &'a Matches,
+    contexts: Vec<PresentationContextResult>,
+    /// Of the command set, what has come.
+    command: Vec<u8>,
+}
+
+impl Association<'_> {
+    fn take(&mut self, pdu: Pdu) -> io::Result<()> {
         match pdu {
             Pdu::AssociationRQ(request) => {
                 let acceptance = accept(request);
-                syntaxes.clone_from(&acceptance.presentation_contexts);
-                stream.write_all(&bytes(&Pdu::AssociationAC(acceptance)))?;
+                self.contexts.clone_from(&acceptance.presentation_contexts);
+                self.stream.write_all(&bytes(&Pdu::AssociationAC(acceptance)))
             }
-            Pdu::PData { data } => {
-                for pdv in data {
-                    let last_of_command = pdv.is_last && pdv.value_type == PDataValueType::Command;
-                    if pdv.value_type == PDataValueType::Command {
-                        command.extend_from_slice(&pdv.data);
-                    }
-                    let Some(request) = (pdv.is_last).then(|| decode(&command)) else {
-                        continue;
-                    };
-                    let awaits_data_set = number(&request, tags::COMMAND_DATA_SET_TYPE) != 0x0101;
-                    if !(last_of_command && awaits_data_set) {
-                        command.clear();
-                        let context = syntaxes.iter().find(|it| it.id == pdv.presentation_context_id);
-                        let implicit =
-                            context.is_some_and(|it| it.transfer_syntax == uids::IMPLICIT_VR_LITTLE_ENDIAN);
-                        answer(
-                            &mut stream,
-                            matches,
-                            pdv.presentation_context_id,
-                            &request,
-                            implicit,
-                        )?;
-                    }
-                }
-            }
-            Pdu::ReleaseRQ => return stream.write_all(&bytes(&Pdu::ReleaseRP)),
-            _ => return Ok(()),
+            Pdu::PData { data } => data.into_iter().try_for_each(|pdv| self.take_pdv(&pdv)),
+            Pdu::ReleaseRQ => self.stream.write_all(&bytes(&Pdu::ReleaseRP)),
+            other => Err(io::Error::other(other.short_description().to_string())),
         }
+    }
+
+    fn take_pdv(&mut self, pdv: &PDataValue) -> io::Result<()> {
+        let of_command = pdv.value_type == PDataValueType::Command;
+        if of_command {
+            self.command.extend_from_slice(&pdv.data);
+        }
+        if !pdv.is_last {
+            return Ok(());
+        }
+        let request = decode(&self.command);
+        let has_data_set = number(&request, tags::COMMAND_DATA_SET_TYPE) != 0x0101;
+        if of_command && has_data_set {
+            return Ok(());
+        }
+        self.command.clear();
+        match number(&request, tags::COMMAND_FIELD) {
+            0x0FFF => Ok(()),
+            0x0020 => self.answer(pdv.presentation_context_id, &request, self.identifiers(pdv)),
+            _ => self.answer(pdv.presentation_context_id, &request, &[]),
+        }
+    }
+
+    fn identifiers(&self, pdv: &PDataValue) -> &'_ [Vec<u8>] {
+        let context = self
+            .contexts
+            .iter()
+            .find(|it| it.id == pdv.presentation_context_id);
+        match context {
+            Some(it) if it.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN => &self.matches.explicit,
+            _ => &self.matches.implicit,
+        }
+    }
+
+    fn answer(&self, context_id: u8, request: &InMemDicomObject, identifiers: &[Vec<u8>]) -> io::Result<()> {
+        let mut stream = &self.stream;
+        let mut batch = Vec::with_capacity(80_000);
+        let pending = response(request, 0xFF00, true);
+        thread::sleep(self.matches.delay);
+        for identifier in identifiers {
+            put_pdu(&mut batch, context_id, &pending, Some(identifier));
+            if batch.len() > 64_000 {
+                stream.write_all(&batch)?;
+                batch.clear();
+            }
+        }
+        put_pdu(&mut batch, context_id, &response(request, 0, false), None);
+        stream.write_all(&batch)
     }
 }
 
@@ -169,38 +211,6 @@ fn accept(request: AssociationRQ) -> AssociationAC {
             UserVariableItem::ImplementationClassUID("2.25.2".into()),
         ],
     }
-}
-
-fn answer(
-    stream: &mut TcpStream,
-    matches: &Matches,
-    context_id: u8,
-    request: &InMemDicomObject,
-    implicit: bool,
-) -> io::Result<()> {
-    let command_field = number(request, tags::COMMAND_FIELD);
-    if command_field == 0x0FFF {
-        return Ok(());
-    }
-    let mut batch = Vec::with_capacity(80_000);
-    if command_field == 0x0020 {
-        thread::sleep(matches.delay);
-        let pending = response(request, 0xFF00, true);
-        let identifiers = if implicit {
-            &matches.implicit
-        } else {
-            &matches.explicit
-        };
-        for identifier in identifiers {
-            put_pdu(&mut batch, context_id, &pending, Some(identifier));
-            if batch.len() > 64_000 {
-                stream.write_all(&batch)?;
-                batch.clear();
-            }
-        }
-    }
-    put_pdu(&mut batch, context_id, &response(request, 0, false), None);
-    stream.write_all(&batch)
 }
 
 fn put_pdu(batch: &mut Vec<u8>, context_id: u8, command: &[u8], identifier: Option<&Vec<u8>>) {
