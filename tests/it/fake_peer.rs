@@ -262,10 +262,9 @@ fn it_plays_a_script_for_each_turn() {
         vec![Step::Accept(Acceptance::default()), Step::Abort],
     ]);
     assert!(echo("FAKE", peer.port).0);
-    assert!(!echo("FAKE", peer.port).0);
+    let (success, log) = echo("FAKE", peer.port);
+    assert!(!success, "{log}");
     assert_eq!(peer.ended(2).len(), 2);
-    let refused = TcpStream::connect(("127.0.0.1", peer.port)).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 fn connect(peer: &FakePeer) -> TcpStream {

@@ -33,6 +33,8 @@ struct Shared {
     records: Mutex<Vec<Association>>,
     streams: Mutex<Vec<TcpStream>>,
     stopped: AtomicBool,
+    /// Whether the port is closed: it may be another peer's since.
+    closed: AtomicBool,
 }
 
 impl FakePeer {
@@ -75,6 +77,7 @@ impl FakePeer {
             records: Mutex::default(),
             streams: Mutex::default(),
             stopped: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         });
         let of_thread = Arc::clone(&shared);
         let listener = thread::spawn(move || {
@@ -96,8 +99,10 @@ impl FakePeer {
 impl Drop for FakePeer {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the listener; where it has closed its port there is nobody to wake.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        if !self.shared.closed.load(Ordering::SeqCst) {
+            // Wakes the listener.
+            let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        }
         for stream in lock(&self.shared.streams).iter() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -126,6 +131,7 @@ fn accept_each<'a>(listener: TcpListener, shared: &Shared, scripts: impl Iterato
             (scripts.next(), listener.as_ref().map(TcpListener::accept))
         {
             if scripts.peek().is_none() {
+                shared.closed.store(true, Ordering::SeqCst);
                 listener = None;
             }
             let handle = stream.try_clone().expect("a second handle of a stream");
