@@ -16,6 +16,32 @@ use crate::model::{
     Station, StudyAnswer, Uid,
 };
 
+/// One station's answer about one patient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatientAnswer {
+    /// The ID, where it came back.
+    pub id: Option<String>,
+    domain: IssuerDomain,
+    name: Option<String>,
+    birth_date: Option<Date>,
+    sex: Option<String>,
+}
+
+impl PatientAnswer {
+    /// Gives a study of this patient what an answer at study level may leave out in Patient Root.
+    pub fn complete(&self, study: &mut StudyAnswer) {
+        if study.patient_id.id.is_empty() {
+            study.patient_id.id = self.id.clone().unwrap_or_default();
+        }
+        if let IssuerDomain::Inferred(_) = study.patient_id.domain {
+            study.patient_id.domain = self.domain.clone();
+        }
+        study.patient_name = study.patient_name.take().or_else(|| self.name.clone());
+        study.patient_birth_date = study.patient_birth_date.or(self.birth_date);
+        study.patient_sex = study.patient_sex.take().or_else(|| self.sex.clone());
+    }
+}
+
 /// Reads the answers of one station.
 #[derive(Debug)]
 pub struct AnswerReader {
@@ -24,7 +50,7 @@ pub struct AnswerReader {
     decoder: Decoder,
     /// The Specific Character Set that `decoder` was made for.
     decoder_is_for: Option<Vec<u8>>,
-    returned: Vec<Tag>,
+    assumed_a_charset: bool,
 }
 
 impl AnswerReader {
@@ -44,14 +70,13 @@ impl AnswerReader {
             },
             decoder: Decoder::for_answer(None, station.charset.as_ref()),
             decoder_is_for: None,
-            returned: Vec::new(),
+            assumed_a_charset: false,
         }
     }
 
-    /// The attributes that the last answer came back with, those without value left out: a peer may return an attribute
-    /// empty because it does not support it (PS3.4 C.2.2.1.3).
-    pub fn returned(&self) -> &[Tag] {
-        &self.returned
+    /// Whether text beyond ASCII had to be read as Latin-1, because neither its answer nor the station names a charset.
+    pub fn assumed_a_charset(&self) -> bool {
+        self.assumed_a_charset
     }
 
     /// The decoder of the last answer's text.
@@ -74,7 +99,6 @@ impl AnswerReader {
             if value.is_empty() {
                 continue;
             }
-            self.returned.push(element.tag);
             match element.tag {
                 tags::MODALITY => modality = self.text(value, VR::CS),
                 tag => self.fill_study(&mut answer, tag, value),
@@ -87,7 +111,7 @@ impl AnswerReader {
         Some(answer)
     }
 
-    fn fill_study(&self, answer: &mut StudyAnswer, tag: Tag, value: &[u8]) {
+    fn fill_study(&mut self, answer: &mut StudyAnswer, tag: Tag, value: &[u8]) {
         match tag {
             tags::STUDY_DATE => answer.study_date = date(value),
             tags::STUDY_TIME => answer.study_time = time(value),
@@ -114,6 +138,21 @@ impl AnswerReader {
             tags::PATIENT_BIRTH_DATE => answer.patient_birth_date = date(value),
             tags::PATIENT_SEX => answer.patient_sex = self.text(value, VR::CS),
             _ => {}
+        }
+    }
+
+    /// Reads an answer at patient level.
+    pub fn patient(&mut self, data_set: &DataSet) -> PatientAnswer {
+        self.begin(data_set);
+        let value = |tag| data_set.element(tag).unwrap_or_default();
+        let issuer = self.text(value(tags::ISSUER_OF_PATIENT_ID), VR::LO);
+        let issuer = issuer.and_then(|text| text.parse().ok());
+        PatientAnswer {
+            id: self.text(value(tags::PATIENT_ID), VR::LO),
+            domain: issuer.map_or_else(|| self.domain.clone(), IssuerDomain::Named),
+            name: self.text(value(tags::PATIENT_NAME), VR::PN),
+            birth_date: date(trim_padding(value(tags::PATIENT_BIRTH_DATE))),
+            sex: self.text(value(tags::PATIENT_SEX), VR::CS),
         }
     }
 
@@ -153,7 +192,6 @@ impl AnswerReader {
     }
 
     fn begin(&mut self, data_set: &DataSet) {
-        self.returned.clear();
         let charset = data_set.specific_character_set();
         if charset != self.decoder_is_for.as_deref() {
             self.decoder = Decoder::for_answer(charset, self.charset.as_ref());
@@ -162,20 +200,14 @@ impl AnswerReader {
     }
 
     /// One value of text; `None` where nothing is left of it without padding and control characters.
-    fn text(&self, value: &[u8], vr: VR) -> Option<String> {
+    fn text(&mut self, value: &[u8], vr: VR) -> Option<String> {
+        self.assumed_a_charset |= self.decoder.assumes(value);
         let text = self.decoder.decode(value, vr);
-        let is_plain = !text.contains(char::is_control);
-        let text = if is_plain {
-            text
-        } else {
-            text.replace(char::is_control, "").into()
-        };
-        let text = text.trim();
-        (!text.is_empty()).then(|| text.to_owned())
+        (!text.is_empty()).then(|| text.into_owned())
     }
 
     /// Several values of text, each once.
-    fn texts(&self, value: &[u8], vr: VR) -> Vec<String> {
+    fn texts(&mut self, value: &[u8], vr: VR) -> Vec<String> {
         let mut texts = Vec::new();
         for text in value
             .split(|byte| *byte == b'\\')
@@ -377,14 +409,5 @@ mod tests {
         assert_eq!(domain(Kind::External, &[], &[UID]), "SITEB?");
         assert_eq!(domain(Kind::Archive, &[], &[UID]), "NORTH");
         assert_eq!(domain(Kind::Archive, &["HARBOUR"], &[UID]), "HARBOUR");
-    }
-
-    #[test]
-    fn only_attributes_with_a_value_came_back() {
-        let mut reader = AnswerReader::new(&station(Kind::External, &[]), None);
-        reader
-            .study(&data_set(&[UID, (tags::ACCESSION_NUMBER, VR::SH, b"")]))
-            .unwrap();
-        assert_eq!(reader.returned(), [tags::STUDY_INSTANCE_UID]);
     }
 }

@@ -1,15 +1,35 @@
 //! The linked query: whom to ask, asking them all at once, and merging what they answer.
 //!
-//! Start with [`policy`] (who is asked), then [`filter`] (keys that a peer ignored) and
-//! [`merge`] (identity, duplicates, best location).
+//! From the question to the answer:
+//! - [`policy`]: who is asked, and why another is not
+//! - [`keys`]: a query as the identifiers of C-FIND requests
+//! - `fanout`: all stations asked at the same moment, each by a `session`
+//! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
+//! - [`answer`], [`filter`]: what comes back, and whether it was asked for
+//! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
+//! - [`verdict`]: what the ledger says of the whole
 //!
-//! Invariant: nothing here prints or reads the environment.
+//! Invariant: nothing here prints or reads the environment. Start reading at [`LinkedQuery`].
 
 pub mod answer;
+mod conversation;
+mod event;
+mod failure;
+mod fanout;
 mod fill;
 pub mod filter;
 pub mod first_sight;
+pub mod health;
 mod identity;
 pub mod keys;
 pub mod merge;
 pub mod policy;
+mod search;
+mod session;
+mod stop;
+pub mod verdict;
+
+pub use conversation::Unaskable;
+pub use event::{Answer, Ended, Event};
+pub use fanout::{LinkedQuery, Request};
+pub use stop::Stop;

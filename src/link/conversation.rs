@@ -1,0 +1,291 @@
+//! One association with one station, over which C-FIND requests are put one after the other.
+//!
+//! Invariant: every wait for the peer has its deadline and ends at once when the query is stopped. A cancelled find is
+//! told to the peer by C-CANCEL, waited for at most [`CANCEL_WITHIN`], then aborted.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use crate::dimse::{
+    Association, Context, DataSet, Error, Find, FindEnd, FindEvent, Limits, RequestorOptions, Status,
+    StatusClass, TransferSyntax, connect, uids,
+};
+use crate::model::{CharacterSet, Endpoint, Settings, Station, Syntax};
+
+use super::keys::{KeyError, Keys, Root};
+use super::stop::{Stop, StopSignal};
+
+/// How long a peer may take to end a find that was cancelled.
+pub(super) const CANCEL_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a station can't be asked at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unaskable {
+    /// The query can't be put to it.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// It is to be asked in linked syntax alone.
+    #[error(
+        "only the linked syntax is allowed there (--syntax linked), and it is spoken in strict DICOM alone"
+    )]
+    LinkedOnly,
+    /// It is to be asked over TLS alone.
+    #[error("it is to be asked over TLS, which is not spoken yet")]
+    Tls,
+    /// It is the embedded archive.
+    #[error("the embedded archive has no DICOM port to be asked at")]
+    Embedded,
+}
+
+/// What ends the search of a station before its end.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    /// It can't be asked.
+    Unaskable(Unaskable),
+    /// The query was stopped.
+    Stopped(Stop),
+    /// The association failed.
+    Peer(Error),
+    /// The station ended a find with another status than success.
+    Ended(FindEnd),
+}
+
+impl From<Unaskable> for Interrupt {
+    fn from(reason: Unaskable) -> Self {
+        Interrupt::Unaskable(reason)
+    }
+}
+
+impl From<KeyError> for Interrupt {
+    fn from(error: KeyError) -> Self {
+        Interrupt::Unaskable(error.into())
+    }
+}
+
+impl From<Error> for Interrupt {
+    fn from(error: Error) -> Self {
+        Interrupt::Peer(error)
+    }
+}
+
+/// How a station is to be called.
+#[derive(Debug)]
+pub(super) struct Call {
+    endpoint: Endpoint,
+    options: RequestorOptions,
+    charset: Option<CharacterSet>,
+    /// The longest silence between whole messages.
+    silence: Duration,
+}
+
+impl Call {
+    pub(super) fn new(station: &Station, settings: &Settings) -> Result<Self, Unaskable> {
+        let endpoint = station.endpoint.clone().ok_or(Unaskable::Embedded)?;
+        if station.syntax == Syntax::Linked {
+            return Err(Unaskable::LinkedOnly);
+        }
+        if station.tls {
+            return Err(Unaskable::Tls);
+        }
+        let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
+        let roots = [uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND];
+        Ok(Call {
+            endpoint,
+            options: RequestorOptions {
+                connect_timeout: settings.duration("timeout.connect"),
+                associate_timeout: settings.duration("timeout.association"),
+                limits: Limits {
+                    max_pdu_length: settings.count("limits.pdu").try_into().unwrap_or(u32::MAX),
+                    max_data_set: settings.count("limits.message"),
+                    send_timeout: station.timeout,
+                    ..Limits::default()
+                },
+                ..RequestorOptions::new(calling, station.ae_title.clone(), &roots)
+            },
+            charset: station.charset.clone(),
+            silence: station.timeout,
+        })
+    }
+
+    /// Our AE title towards the station.
+    pub(super) fn calling(&self) -> &crate::model::AeTitle {
+        &self.options.calling
+    }
+
+    /// Says before anything is sent whether the keys can be written for this station.
+    pub(super) fn check(&self, all: &[Keys]) -> Result<(), KeyError> {
+        let mut encoded = all
+            .iter()
+            .map(|keys| self.encode(keys, TransferSyntax::ExplicitVrLittleEndian));
+        encoded.try_for_each(|identifier| identifier.map(drop))
+    }
+
+    fn encode(&self, keys: &Keys, syntax: TransferSyntax) -> Result<DataSet, KeyError> {
+        keys.encode(self.charset.as_ref(), syntax)
+    }
+}
+
+/// An open association with a station.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    association: Association,
+    context: Context,
+    root: Root,
+    /// Whether a find has run over it to its end.
+    is_used: bool,
+    /// How long opening it took.
+    latency: Duration,
+    stop: StopSignal,
+}
+
+impl Conversation {
+    pub(super) async fn open(call: &Call, mut stop: StopSignal) -> Result<Self, Interrupt> {
+        let began = Instant::now();
+        let association = tokio::select! {
+            biased;
+            stop = stop.raised() => return Err(Interrupt::Stopped(stop)),
+            association = connect(&call.endpoint, &call.options) => association?,
+        };
+        let latency = began.elapsed();
+        let study_root = association.context_for(uids::STUDY_ROOT_FIND).cloned();
+        let chosen = study_root
+            .map(|context| (context, Root::Study))
+            .or_else(|refused| {
+                let patient_root = association.context_for(uids::PATIENT_ROOT_FIND).cloned();
+                patient_root
+                    .map(|context| (context, Root::Patient))
+                    .map_err(|_| refused)
+            });
+        match chosen {
+            Ok((context, root)) => Ok(Conversation {
+                association,
+                context,
+                root,
+                is_used: false,
+                latency,
+                stop,
+            }),
+            Err(refused) => {
+                let mut association = association;
+                // It is the refusal that is told, however the release goes.
+                let _ = association.release().await;
+                Err(refused.into())
+            }
+        }
+    }
+
+    pub(super) fn root(&self) -> Root {
+        self.root
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    pub(super) fn latency(&self) -> Duration {
+        self.latency
+    }
+
+    /// Puts a find to the station.
+    pub(super) async fn find<'c>(&'c mut self, call: &Call, keys: &Keys) -> Result<Matches<'c>, Interrupt> {
+        let identifier = call.encode(keys, self.context.transfer_syntax)?;
+        let find = self.association.find(&self.context, &identifier).await?;
+        Ok(Matches {
+            find,
+            is_used: &mut self.is_used,
+            silence: call.silence,
+            stop: &mut self.stop,
+            count: 0,
+            malformed: 0,
+            status: None,
+        })
+    }
+
+    /// Ends the association: by release where no find is under way, else by abort.
+    pub(super) async fn close(mut self, is_idle: bool) {
+        if is_idle {
+            // The answers are complete whatever the peer makes of the release.
+            let _ = self.association.release().await;
+        } else {
+            self.association.abort().await;
+        }
+    }
+}
+
+/// The matches of one find.
+#[derive(Debug)]
+pub(super) struct Matches<'c> {
+    find: Find<'c>,
+    is_used: &'c mut bool,
+    silence: Duration,
+    stop: &'c mut StopSignal,
+    count: u64,
+    malformed: u64,
+    status: Option<Status>,
+}
+
+impl Matches<'_> {
+    /// How many have come, those that could not be read included.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How many could not be read.
+    pub(super) fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// The final status, once it has come.
+    pub(super) fn status(&self) -> Option<Status> {
+        self.status
+    }
+
+    /// The next match; `None` at the good end. Only here is the peer waited for: what the caller does between two
+    /// calls is not counted against it.
+    pub(super) async fn next(&mut self) -> Result<Option<DataSet>, Interrupt> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                stop = self.stop.raised() => return Err(self.stopped(stop).await),
+                event = self.find.next(self.silence) => event?,
+            };
+            match event {
+                FindEvent::Match { identifier, .. } => {
+                    self.count += 1;
+                    return Ok(Some(identifier));
+                }
+                FindEvent::MalformedMatch(_) => {
+                    self.count += 1;
+                    self.malformed += 1;
+                }
+                FindEvent::Done(end) => {
+                    *self.is_used = true;
+                    self.status = Some(end.status);
+                    return match end.status.class() {
+                        StatusClass::Success | StatusClass::Warning => Ok(None),
+                        _ => Err(Interrupt::Ended(end)),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Tells the peer of a cancel, and waits a little for it to end.
+    pub(super) async fn stopped(&mut self, stop: Stop) -> Interrupt {
+        if stop == Stop::Cancelled {
+            let cancelled = async {
+                self.find.cancel().await?;
+                loop {
+                    if let FindEvent::Done(end) = self.find.next(CANCEL_WITHIN).await? {
+                        return Ok::<Status, Error>(end.status);
+                    }
+                }
+            };
+            if let Ok(Ok(status)) = timeout(CANCEL_WITHIN, cancelled).await {
+                self.status = Some(status);
+            }
+        }
+        Interrupt::Stopped(stop)
+    }
+}

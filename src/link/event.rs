@@ -1,0 +1,40 @@
+//! What a linked query brings, one at a time.
+//!
+//! Invariant: each target of the plan ends exactly once, after all of its answers.
+
+use crate::dimse::DataSet;
+use crate::model::{LedgerEntry, StudyAnswer};
+use crate::store::LinkReport;
+
+/// One thing that a linked query brings.
+#[derive(Debug)]
+pub enum Event {
+    /// A station's answer about a study.
+    Answer(Answer),
+    /// A station has ended, or was not asked.
+    Ended(Box<Ended>),
+}
+
+/// A station's answer about a study.
+#[derive(Debug)]
+pub struct Answer {
+    /// The place of the station among the targets of the plan.
+    pub target: usize,
+    /// What it says.
+    pub study: Box<StudyAnswer>,
+    /// As it came, at study level.
+    pub data_set: DataSet,
+    /// As they came at the level that was asked for, where that is a lower one.
+    pub lower: Vec<DataSet>,
+}
+
+/// The end of a station's part.
+#[derive(Debug)]
+pub struct Ended {
+    /// The place of the station among the targets of the plan.
+    pub target: usize,
+    /// Its line in the ledger.
+    pub entry: LedgerEntry,
+    /// How its link fared, for the store; `None` where nothing was learned of it.
+    pub report: Option<LinkReport>,
+}

@@ -1,0 +1,114 @@
+//! Why a station did not answer, in words with which an administrator can act.
+//!
+//! Invariant: the address or title that has to be looked at is named; nothing of the query is.
+
+use std::error::Error as _;
+use std::io;
+
+use crate::dimse::{Awaited, Error, FindEnd, Rejection};
+use crate::model::{AeTitle, Station, show_duration};
+
+use super::stop::Stop;
+
+/// Tells of a failed association with `station`, which was called as `calling`.
+pub(super) fn of_association(error: &Error, station: &Station, calling: &AeTitle) -> String {
+    let endpoint = station
+        .endpoint
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    match error {
+        Error::Connect { address, source } => format!("{} ({address})", of_io(source)),
+        Error::Rejected(Rejection::CALLING_AE_TITLE) => format!("{error} (register {calling} there)"),
+        Error::Rejected(Rejection::CALLED_AE_TITLE) => {
+            format!("{error} (it is not {} there)", station.ae_title)
+        }
+        Error::Aborted(_) => format!("{error} (it may not know {calling})"),
+        Error::TimedOut { awaited, after } => {
+            let place = match awaited {
+                Awaited::NameResolution | Awaited::Connection | Awaited::AssociationResponse => {
+                    format!(" ({endpoint})")
+                }
+                _ => String::new(),
+            };
+            format!(
+                "no answer within {}, waiting for {awaited}{place}",
+                show_duration(*after)
+            )
+        }
+        Error::NotDicom => format!("{error} ({endpoint})"),
+        _ => match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+fn of_io(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::HostUnreachable => "no route to the host".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Tells of a find that the station ended with another status than success.
+pub(super) fn of_find(end: &FindEnd) -> String {
+    match &end.comment {
+        Some(comment) => format!("ended with {}: {comment}", end.status),
+        None => format!("ended with {}", end.status),
+    }
+}
+
+/// Tells of a stop.
+pub(super) fn of_stop(stop: Stop) -> String {
+    match stop {
+        Stop::Cancelled => "cancelled before its end".to_owned(),
+        Stop::Overdue(after) => {
+            format!(
+                "held up the end for {} after the others (query.deadline)",
+                show_duration(after)
+            )
+        }
+        Stop::TimedOut(after) => format!("not at its end within {} (--timeout)", show_duration(after)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, parse_port};
+    use std::time::Duration;
+
+    #[test]
+    fn says_what_to_look_at() {
+        let endpoint = Endpoint {
+            host: "10.3.0.9".parse().unwrap(),
+            port: parse_port("11112").unwrap(),
+        };
+        let station = Station::new("SITEC".parse().unwrap(), "PACS".parse().unwrap(), Some(endpoint));
+        let told = |error| of_association(&error, &station, &"IMPAXLINK".parse().unwrap());
+        let refused = Error::Connect {
+            address: "10.3.0.9:11112".to_owned(),
+            source: io::ErrorKind::ConnectionRefused.into(),
+        };
+        assert_eq!(told(refused), "connection refused (10.3.0.9:11112)");
+        assert_eq!(
+            told(Error::Rejected(Rejection::CALLING_AE_TITLE)),
+            "association rejected: calling AE title not recognized (register IMPAXLINK there)"
+        );
+        assert_eq!(
+            told(Error::Rejected(Rejection::CALLED_AE_TITLE)),
+            "association rejected: called AE title not recognized (it is not PACS there)"
+        );
+        let silent = Error::TimedOut {
+            awaited: Awaited::Connection,
+            after: Duration::from_secs(5),
+        };
+        assert_eq!(
+            told(silent),
+            "no answer within 5s, waiting for the TCP connection (10.3.0.9:11112)"
+        );
+    }
+}

@@ -1,0 +1,389 @@
+//! The search of one station: its queries, level by level, and what is taken of its answers.
+//!
+//! Invariant: what has been taken stays taken, whatever the station does then. One station's search never waits for
+//! another's; it waits for the caller where that one reads slowly, and that time is not counted against the peer.
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::dimse::{DataSet, Error, Status};
+use crate::model::{IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, Uid};
+
+use super::answer::{AnswerReader, PatientAnswer};
+use super::conversation::{Call, Conversation, Interrupt, Matches};
+use super::event::{Answer, Event};
+use super::filter::{Filter, Verdict};
+use super::first_sight::{FirstSight, Sight};
+use super::keys::Keys;
+use super::keys::{Root, describe, image_keys, patient_keys, series_keys, study_keys};
+use super::stop::{Stop, StopSignal};
+
+/// The most patients whose studies are asked for in Patient Root.
+const MAX_PATIENTS: usize = 1000;
+/// The most rows below study level that are kept of one study.
+const MAX_LOWER_ROWS: usize = 100_000;
+
+/// One station's search.
+pub(super) struct Search<'s> {
+    pub(super) target: usize,
+    pub(super) query: &'s Query,
+    pub(super) call: &'s Call,
+    pub(super) events: &'s mpsc::Sender<Event>,
+    pub(super) stop: StopSignal,
+    pub(super) reader: AnswerReader,
+    pub(super) filter: Filter,
+    pub(super) entry: LedgerEntry,
+    /// What people should know of the answers, besides a failure.
+    pub(super) notes: Notes,
+    /// Studies that several queries may bring to light again.
+    seen: FirstSight,
+    /// Studies whose lower levels are still to be asked for.
+    studies: Vec<(StudyAnswer, DataSet)>,
+}
+
+/// What was noticed on the way.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// How long opening the first association took.
+    pub(super) latency: Option<std::time::Duration>,
+    /// The numbers of matches of the finds that ended well.
+    pub(super) counts: Vec<u64>,
+    /// Keywords of the keys that the station ignored.
+    pub(super) ignored_keys: Vec<String>,
+    /// More patients than are asked for.
+    pub(super) has_too_many_patients: bool,
+}
+
+impl<'s> Search<'s> {
+    pub(super) fn new(
+        target: usize,
+        query: &'s Query,
+        call: &'s Call,
+        events: &'s mpsc::Sender<Event>,
+        stop: StopSignal,
+        reader: AnswerReader,
+        entry: LedgerEntry,
+    ) -> Self {
+        Search {
+            target,
+            filter: Filter::new(&of_study_level(query)),
+            query,
+            call,
+            events,
+            stop,
+            reader,
+            entry,
+            notes: Notes::default(),
+            seen: FirstSight::default(),
+            studies: Vec::new(),
+        }
+    }
+
+    /// Asks the station to the end, and closes the association.
+    pub(super) async fn run(&mut self) -> Result<(), Interrupt> {
+        let in_study_root = study_keys(self.query, Root::Study, None)?;
+        self.call.check(&in_study_root)?;
+        let mut line = self.open().await?;
+        let searched = match line.root() {
+            Root::Study => self.find_all(&mut line, &in_study_root, None).await,
+            Root::Patient => self.search_by_patient(&mut line).await,
+        };
+        let searched = match searched {
+            Ok(()) => self.find_lower_levels(&mut line).await,
+            Err(interrupt) => Err(interrupt),
+        };
+        // After a failed association there is nothing left to close; closing it says so at once.
+        let is_idle = match &searched {
+            Ok(()) | Err(Interrupt::Ended(_)) => true,
+            Err(Interrupt::Stopped(_)) => self.entry.dicom_status.is_some(),
+            Err(_) => false,
+        };
+        line.close(is_idle).await;
+        searched
+    }
+
+    async fn open(&mut self) -> Result<Conversation, Interrupt> {
+        let line = Conversation::open(self.call, self.stop.clone()).await?;
+        self.notes.latency.get_or_insert(line.latency());
+        self.entry.syntax = Some("dicom");
+        Ok(line)
+    }
+
+    /// Patient Root: the patients first, then the studies of each.
+    async fn search_by_patient(&mut self, line: &mut Conversation) -> Result<(), Interrupt> {
+        let mut patients = Vec::new();
+        for keys in patient_keys(self.query)? {
+            for data_set in self.collect(line, &keys).await? {
+                let patient = self.reader.patient(&data_set);
+                match &patient.id {
+                    Some(id) if !id.contains(['\\', '*', '?']) => patients.push(patient),
+                    _ => self.entry.dropped += 1,
+                }
+            }
+        }
+        self.notes.has_too_many_patients = patients.len() > MAX_PATIENTS;
+        for patient in patients.iter().take(MAX_PATIENTS) {
+            let all = study_keys(self.query, Root::Patient, patient.id.as_deref())?;
+            self.find_all(line, &all, Some(patient)).await?;
+        }
+        Ok(())
+    }
+
+    async fn find_all(
+        &mut self,
+        line: &mut Conversation,
+        all: &[Keys],
+        patient: Option<&PatientAnswer>,
+    ) -> Result<(), Interrupt> {
+        for keys in all {
+            let was_used = line.is_used();
+            let before = self.entry.matches;
+            let mut found = self.find_studies(line, keys, patient).await;
+            if was_used && self.entry.matches == before && has_hung_up(&found) {
+                *line = self.open().await?;
+                found = self.find_studies(line, keys, patient).await;
+            }
+            found?;
+        }
+        Ok(())
+    }
+
+    async fn find_studies(
+        &mut self,
+        line: &mut Conversation,
+        keys: &Keys,
+        patient: Option<&PatientAnswer>,
+    ) -> Result<(), Interrupt> {
+        self.entry.dicom_status = None;
+        let mut matches = line.find(self.call, keys).await?;
+        let taken = self.take_studies(&mut matches, patient).await;
+        self.count(&matches);
+        taken
+    }
+
+    async fn take_studies(
+        &mut self,
+        matches: &mut Matches<'_>,
+        patient: Option<&PatientAnswer>,
+    ) -> Result<(), Interrupt> {
+        while let Some(data_set) = matches.next().await? {
+            let Some(study) = self.read_study(&data_set, patient) else {
+                continue;
+            };
+            if self.query.level != Level::Study {
+                self.studies.push((study, data_set));
+            } else if let Err(stop) = self.emit(study, data_set, Vec::new()).await {
+                return Err(matches.stopped(stop).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a match says, unless it is of no use, of another query, or known already.
+    fn read_study(&mut self, data_set: &DataSet, patient: Option<&PatientAnswer>) -> Option<StudyAnswer> {
+        let Some(mut study) = self.reader.study(data_set) else {
+            self.entry.dropped += 1;
+            return None;
+        };
+        if let Some(patient) = patient {
+            patient.complete(&mut study);
+        }
+        let decoder = self.reader.decoder();
+        let further = |tag| {
+            data_set
+                .element(tag)
+                .map(|value| decoder.decode(value, describe(tag).0))
+        };
+        let ignored = match self.filter.judge(&study, further) {
+            Verdict::Drop(keyword) => Some(keyword),
+            Verdict::Keep => is_of_another_issuer(self.query, &study).then_some("IssuerOfPatientID"),
+        };
+        if let Some(keyword) = ignored {
+            self.entry.filtered += 1;
+            add(&mut self.notes.ignored_keys, keyword);
+            return None;
+        }
+        for keyword in self.filter.unverified_keys(&study, further) {
+            add(&mut self.entry.unverified_keys, keyword);
+        }
+        let is_new = self.seen.see(&study) != Sight::Location;
+        is_new.then_some(study)
+    }
+
+    /// The series of the studies found, and their instances, as far as the query asks for them.
+    async fn find_lower_levels(&mut self, line: &mut Conversation) -> Result<(), Interrupt> {
+        for (mut study, data_set) in std::mem::take(&mut self.studies) {
+            let mut lower = Vec::new();
+            let found = self.find_series(line, &mut study, &mut lower).await;
+            self.emit(study, data_set, lower)
+                .await
+                .map_err(Interrupt::Stopped)?;
+            found?;
+        }
+        Ok(())
+    }
+
+    async fn find_series(
+        &mut self,
+        line: &mut Conversation,
+        study: &mut StudyAnswer,
+        lower: &mut Vec<DataSet>,
+    ) -> Result<(), Interrupt> {
+        let patient_id = match line.root() {
+            Root::Study => None,
+            Root::Patient => Some(study.patient_id.id.clone()),
+        };
+        let patient_id = patient_id.as_deref();
+        for keys in series_keys(self.query, &study.study_instance_uid, patient_id)? {
+            for data_set in self.collect(line, &keys).await? {
+                let Some(series) = self.reader.series(&data_set) else {
+                    self.entry.dropped += 1;
+                    continue;
+                };
+                let has_come = |uid: &Uid| study.series.iter().any(|known| known.series_instance_uid == *uid);
+                if !is_of_another_modality(self.query, series.modality.as_deref())
+                    && !has_come(&series.series_instance_uid)
+                {
+                    study.series.push(series);
+                    lower.push(data_set);
+                }
+            }
+        }
+        if self.query.level == Level::Image {
+            lower.clear();
+            for index in 0..study.series.len() {
+                self.find_images(line, study, index, patient_id, lower).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_images(
+        &mut self,
+        line: &mut Conversation,
+        study: &mut StudyAnswer,
+        index: usize,
+        patient_id: Option<&str>,
+        lower: &mut Vec<DataSet>,
+    ) -> Result<(), Interrupt> {
+        let Some(series) = study.series.get_mut(index) else {
+            return Ok(());
+        };
+        let uid = &series.series_instance_uid;
+        for keys in image_keys(self.query, &study.study_instance_uid, uid, patient_id)? {
+            for data_set in self.collect(line, &keys).await? {
+                match self.reader.image(&data_set) {
+                    Some(image) => {
+                        series.images.push(image);
+                        lower.push(data_set);
+                    }
+                    None => self.entry.dropped += 1,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All matches of a find that are few by nature: the patients of a name, the series of a study.
+    async fn collect(&mut self, line: &mut Conversation, keys: &Keys) -> Result<Vec<DataSet>, Interrupt> {
+        let was_used = line.is_used();
+        let mut rows = Vec::new();
+        let mut collected = self.collect_once(line, keys, &mut rows).await;
+        if was_used && rows.is_empty() && has_hung_up(&collected) {
+            *line = self.open().await?;
+            collected = self.collect_once(line, keys, &mut rows).await;
+        }
+        collected.map(|()| rows)
+    }
+
+    async fn collect_once(
+        &mut self,
+        line: &mut Conversation,
+        keys: &Keys,
+        rows: &mut Vec<DataSet>,
+    ) -> Result<(), Interrupt> {
+        self.entry.dicom_status = None;
+        let mut matches = line.find(self.call, keys).await?;
+        let collected = loop {
+            match matches.next().await {
+                Ok(Some(data_set)) if rows.len() < MAX_LOWER_ROWS => rows.push(data_set),
+                Ok(Some(_)) => self.entry.dropped += 1,
+                Ok(None) => break Ok(()),
+                Err(interrupt) => break Err(interrupt),
+            }
+        };
+        self.count(&matches);
+        collected
+    }
+
+    fn count(&mut self, matches: &Matches<'_>) {
+        self.entry.dropped += matches.malformed();
+        self.entry.dicom_status = matches.status().map(|Status(code)| code);
+        if matches.status().is_some_and(Status::is_success) {
+            self.notes.counts.push(matches.count());
+        }
+    }
+
+    /// Gives an answer to the caller, who may be slow to take it.
+    async fn emit(&mut self, study: StudyAnswer, data_set: DataSet, lower: Vec<DataSet>) -> Result<(), Stop> {
+        let answer = Event::Answer(Answer {
+            target: self.target,
+            study: Box::new(study),
+            data_set,
+            lower,
+        });
+        match self.events.try_send(answer) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return Err(Stop::Cancelled),
+            Err(TrySendError::Full(answer)) => tokio::select! {
+                biased;
+                stop = self.stop.raised() => return Err(stop),
+                sent = self.events.send(answer) => sent.map_err(|_| Stop::Cancelled)?,
+            },
+        }
+        self.entry.matches += 1;
+        Ok(())
+    }
+}
+
+/// Whether the station hung up instead of answering: some do after one find, and take a new association.
+fn has_hung_up<T>(found: &Result<T, Interrupt>) -> bool {
+    let ends = |error: &Error| {
+        matches!(
+            error,
+            Error::Closed(_) | Error::Aborted(_) | Error::Released(_) | Error::Ended | Error::Io { .. }
+        )
+    };
+    matches!(found, Err(Interrupt::Peer(error)) if ends(error))
+}
+
+/// The query without what only its lower levels can be held to.
+fn of_study_level(query: &Query) -> Query {
+    let further = super::keys::further_at(query, Level::Study).map(|(tag, value)| (tag, value.to_owned()));
+    Query {
+        further_keys: further.collect(),
+        ..query.clone()
+    }
+}
+
+/// Whether the caller named an issuer, and the answer names another.
+fn is_of_another_issuer(query: &Query, study: &StudyAnswer) -> bool {
+    let asked = query.patient_id.as_ref().and_then(|key| key.issuer.as_ref());
+    match (asked, &study.patient_id.domain) {
+        (Some(asked), IssuerDomain::Named(issuer)) => asked != issuer,
+        _ => false,
+    }
+}
+
+fn is_of_another_modality(query: &Query, modality: Option<&str>) -> bool {
+    let asked = &query.modalities;
+    modality.is_some_and(|modality| {
+        !asked.is_empty() && !asked.iter().any(|asked| asked.eq_ignore_ascii_case(modality))
+    })
+}
+
+fn add(keywords: &mut Vec<String>, keyword: &str) {
+    if !keywords.iter().any(|known| known == keyword) {
+        keywords.push(keyword.to_owned());
+    }
+}

@@ -1,0 +1,197 @@
+//! One station's part in a linked query, from the first attempt to its line in the ledger.
+//!
+//! Invariant: it ends with exactly one [`Ended`], and every failure becomes words there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::dimse::{Status, StatusClass};
+use crate::model::{AeTitle, Configuration, LedgerEntry, Outcome, Query, Station};
+use crate::store::{LinkOutcome, LinkReport};
+
+use super::answer::AnswerReader;
+use super::conversation::{Call, Interrupt};
+use super::event::{Ended, Event};
+use super::failure;
+use super::health::next_try;
+use super::search::{Notes, Search};
+use super::stop::{Stop, StopSignal};
+
+/// Numbers of matches at which archives are known to cut an answer and say nothing.
+const USUAL_LIMITS: [u64; 3] = [100, 500, 1000];
+
+/// What one station's part needs.
+pub(super) struct Session {
+    pub(super) target: usize,
+    pub(super) configuration: Arc<Configuration>,
+    /// Its place in the configuration.
+    pub(super) station: usize,
+    pub(super) query: Arc<Query>,
+    /// How often its link has failed before, without a success since.
+    pub(super) failures_in_a_row: u32,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) stop: StopSignal,
+}
+
+impl Session {
+    /// Searches the station, and ends.
+    pub(super) async fn run(self) {
+        let Some(station) = self.configuration.stations.get(self.station) else {
+            return;
+        };
+        let ended = Box::new(self.search(station).await);
+        // Nobody is left to be told where the query was dropped.
+        let _ = self.events.send(Event::Ended(ended)).await;
+    }
+
+    async fn search(&self, station: &Station) -> Ended {
+        let began = Instant::now();
+        let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Searched);
+        let settings = &self.configuration.settings;
+        let call = match Call::new(station, settings) {
+            Ok(call) => call,
+            Err(reason) => {
+                entry.outcome = Outcome::Failed;
+                entry.detail = Some(reason.to_string());
+                return self.ended(entry, None);
+            }
+        };
+        let reader = AnswerReader::new(station, settings.issuer().as_ref());
+        let (query, events) = (&*self.query, &self.events);
+        let mut search = Search::new(
+            self.target,
+            query,
+            &call,
+            events,
+            self.stop.clone(),
+            reader,
+            entry,
+        );
+        let searched = search.run().await;
+        let reads_as_latin = search.reader.assumed_a_charset();
+        let Search { mut entry, notes, .. } = search;
+        entry.elapsed = began.elapsed();
+        let mut details = Vec::new();
+        if let Err(interrupt) = &searched {
+            entry.outcome = outcome(interrupt, entry.matches);
+            details.push(describe(interrupt, station, call.calling()));
+        }
+        if searched.is_ok() && notes.has_too_many_patients {
+            entry.outcome = Outcome::Truncated;
+        }
+        details.extend(remarks(&entry, &notes, reads_as_latin));
+        entry.detail = (!details.is_empty()).then(|| details.join("; "));
+        let report = self.report(&entry, &searched, notes.latency, station);
+        entry.retry_at = match &report {
+            Some(LinkReport {
+                outcome: LinkOutcome::Failed { next_try, .. },
+                ..
+            }) => *next_try,
+            _ => None,
+        };
+        self.ended(entry, report)
+    }
+
+    fn ended(&self, entry: LedgerEntry, report: Option<LinkReport>) -> Ended {
+        Ended {
+            target: self.target,
+            entry,
+            report,
+        }
+    }
+
+    /// How the link fared: whether the station was there, whatever it thought of the query.
+    fn report(
+        &self,
+        entry: &LedgerEntry,
+        searched: &Result<(), Interrupt>,
+        latency: Option<Duration>,
+        station: &Station,
+    ) -> Option<LinkReport> {
+        let at = Timestamp::now();
+        let is_failure = match searched {
+            Err(Interrupt::Peer(_)) => true,
+            Err(Interrupt::Stopped(Stop::Overdue(_))) => entry.matches == 0,
+            _ => false,
+        };
+        let outcome = if is_failure {
+            LinkOutcome::Failed {
+                detail: entry.detail.clone().unwrap_or_default(),
+                next_try: Some(next_try(self.failures_in_a_row.saturating_add(1), at)),
+            }
+        } else {
+            LinkOutcome::Answered {
+                latency: latency?,
+                speaks_linked: None,
+            }
+        };
+        Some(LinkReport {
+            station: station.name.clone(),
+            at,
+            outcome,
+        })
+    }
+}
+
+fn outcome(interrupt: &Interrupt, matches: u64) -> Outcome {
+    let has_ended_early = match interrupt {
+        Interrupt::Stopped(Stop::Cancelled) => return Outcome::Cancelled,
+        Interrupt::Stopped(Stop::Overdue(_) | Stop::TimedOut(_)) => matches > 0,
+        Interrupt::Ended(end) if end.status.class() == StatusClass::Cancel => true,
+        // Refused for lack of resources: a limit of the station's.
+        Interrupt::Ended(end) => matches > 0 && matches!(end.status, Status(0xA700..=0xA7FF)),
+        Interrupt::Unaskable(_) | Interrupt::Peer(_) => false,
+    };
+    if has_ended_early {
+        Outcome::Truncated
+    } else {
+        Outcome::Failed
+    }
+}
+
+fn describe(interrupt: &Interrupt, station: &Station, calling: &AeTitle) -> String {
+    match interrupt {
+        Interrupt::Unaskable(reason) => reason.to_string(),
+        Interrupt::Stopped(stop) => failure::of_stop(*stop),
+        Interrupt::Peer(error) => failure::of_association(error, station, calling),
+        Interrupt::Ended(end) => failure::of_find(end),
+    }
+}
+
+/// What people should know of the answers besides a failure.
+fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(count) = notes.counts.iter().find(|count| USUAL_LIMITS.contains(count)) {
+        remarks.push(format!("exactly {count} matches: there may be more"));
+    }
+    if notes.has_too_many_patients {
+        remarks.push("more patients than are asked for: narrow the query".to_owned());
+    }
+    if entry.filtered > 0 {
+        let keys = notes.ignored_keys.join(", ");
+        remarks.push(format!(
+            "{} left out here, as the station ignored {keys}",
+            answers(entry.filtered)
+        ));
+    }
+    if entry.dropped > 0 {
+        remarks.push(format!(
+            "{} could not be used (no UID, or malformed)",
+            answers(entry.dropped)
+        ));
+    }
+    if reads_as_latin {
+        remarks.push("text of unknown character set was read as Latin-1 (--charset)".to_owned());
+    }
+    remarks
+}
+
+fn answers(count: u64) -> String {
+    match count {
+        1 => "1 answer".to_owned(),
+        count => format!("{count} answers"),
+    }
+}
