@@ -3,17 +3,16 @@
 //! Invariant: a store appears under its name whole, or not at all: it is made beside it and renamed. Both are done by
 //! one process at a time. A store is copied before it is migrated, and not migrated under a running service.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, TransactionBehavior};
 use rusqlite_migration::Migrations;
 
-use super::lock::{CreationLock, ServiceLock, adopt_owner, beside};
-use super::{Access, StoreError, connection, schema};
+use super::lock::{CreationLock, ServiceLock, beside};
+use super::{Access, StoreError, connection, ownership, schema};
 use crate::model::Uid;
 
 /// Makes the store at `path`, with its folders, unless it has come to be there meanwhile.
@@ -24,7 +23,7 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let draft = beside(path, ".new");
-    create_draft(&draft, folder)?;
+    create_draft(&draft)?;
     let io_error = |error| StoreError::from_io("create", path, error);
     // A WAL that outlived a removed store would be taken for this one's.
     remove_database_files(path).map_err(io_error)?;
@@ -61,10 +60,10 @@ pub(super) fn migrate(
         .map_err(|error| migration_error(path, error))
 }
 
-fn create_draft(draft: &Path, folder: &Path) -> Result<(), StoreError> {
+fn create_draft(draft: &Path) -> Result<(), StoreError> {
     let io_error = |error| StoreError::from_io("create", draft, error);
     remove_database_files(draft).map_err(io_error)?;
-    create_private(draft, folder).map_err(io_error)?;
+    ownership::create(draft).map_err(io_error)?;
     // On any failure the draft stays for the next to remove; nobody takes it for a store.
     let (mut connection, _) = connection::open(draft, Access::ReadWrite)?;
     let sqlite_error = |error| StoreError::from_sqlite(draft, error);
@@ -92,15 +91,6 @@ fn new_cluster_uid() -> Uid {
     }
 }
 
-fn create_private(file: &Path, folder: &Path) -> io::Result<()> {
-    let created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)?;
-    adopt_owner(&created, folder)
-}
-
 fn remove_database_files(path: &Path) -> io::Result<()> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         match std::fs::remove_file(beside(path, suffix)) {
@@ -115,7 +105,7 @@ fn back_up(connection: &Connection, backup: &Path) -> Result<(), StoreError> {
     let io_error = |error| StoreError::from_io("create", backup, error);
     let sqlite_error = |error| StoreError::from_sqlite(backup, error);
     remove_database_files(backup).map_err(io_error)?;
-    create_private(backup, backup.parent().unwrap_or(Path::new("."))).map_err(io_error)?;
+    ownership::create(backup).map_err(io_error)?;
     let mut copy = Connection::open(backup).map_err(sqlite_error)?;
     Backup::new(connection, &mut copy)
         .and_then(|copying| copying.run_to_completion(256, std::time::Duration::ZERO, None))

@@ -6,15 +6,15 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
 use super::patience::{PATIENCE, pause};
+use super::{StoreError, ownership};
 
 /// How long a service waits for those that only look whether one runs, which takes them microseconds.
 const GLANCE: Duration = Duration::from_millis(300);
@@ -138,25 +138,12 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Gives a file that root makes in another user's folder to that user, as SQLite does with the files beside a database.
-pub(super) fn adopt_owner(file: &File, folder: &Path) -> io::Result<()> {
-    let owner = folder.metadata()?;
-    if rustix::process::geteuid().is_root() && owner.uid() != 0 {
-        std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
-    }
-    Ok(())
-}
-
 fn open_lock_file(lock_path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    match options.clone().create_new(true).open(lock_path) {
-        Ok(file) => {
-            adopt_owner(&file, lock_path.parent().unwrap_or(Path::new(".")))?;
-            Ok(file)
+    match ownership::create(lock_path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().read(true).write(true).open(lock_path)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(lock_path),
-        Err(error) => Err(error),
+        created => created,
     }
 }
 
@@ -199,6 +186,7 @@ fn read_holder(file: &mut File) -> io::Result<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Access, Store};
 
     #[test]
     fn one_service_at_a_time_and_others_learn_which() {
@@ -215,5 +203,16 @@ mod tests {
         drop(lock);
         assert_eq!(ServiceLock::holder(&path).unwrap(), None);
         ServiceLock::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn the_process_that_writes_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("impaxlink.db");
+        let store = Store::open(&path, Access::ReadWrite).unwrap();
+        assert_eq!(writing_process(store.path()), None);
+        let transaction = store.begin_write().unwrap();
+        assert_eq!(writing_process(store.path()), Some(std::process::id()));
+        drop(transaction);
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod history;
 mod link_health;
 mod lock;
+mod ownership;
 mod patience;
 mod save;
 mod schema;
@@ -51,8 +52,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `path`. For `ReadWrite` it is made on first use, with its folders (0700; the store 0600), and
-    /// migrated where it is of an older version.
+    /// Opens the store at `path`. For `ReadWrite` it is made on first use, with its folders (0700; the store 0600, or
+    /// 0660 in a folder that is made for a group), and migrated where it is of an older version.
     ///
     /// # Errors
     /// For `ReadWrite` also where a service of another version runs on it. Whatever the error, nothing was written.

@@ -37,6 +37,22 @@ fn a_new_store_is_private_and_empty() {
 }
 
 #[test]
+fn a_store_in_a_folder_made_for_a_group_is_the_groups() {
+    let folder = StoreFolder::new();
+    let parent = folder.path().parent().unwrap().to_owned();
+    std::fs::create_dir_all(&parent).unwrap();
+    std::fs::set_permissions(&parent, std::fs::Permissions::from_mode(0o2770)).unwrap();
+    let store = folder.open();
+    save(&store, |configuration| {
+        configuration.stations.push(station("SITEB"))
+    });
+    let files = std::fs::read_dir(&parent).unwrap();
+    let modes: Vec<u32> = files.map(|file| mode(&file.unwrap().path())).collect();
+    // The database, its -wal and -shm, and the lock.
+    assert_eq!(modes, [0o660; 4]);
+}
+
+#[test]
 fn what_is_saved_is_read_back_field_by_field() {
     let folder = StoreFolder::new();
     let store = folder.open();
