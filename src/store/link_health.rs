@@ -23,6 +23,8 @@ pub struct LinkHealth {
     pub last_success: Option<Timestamp>,
     /// When it last did not.
     pub last_failure: Option<Timestamp>,
+    /// When it first failed since it last answered.
+    pub down_since: Option<Timestamp>,
     /// How often it has failed since it last answered.
     pub failures_in_a_row: u32,
     /// How long the last answer took to begin.
@@ -69,14 +71,14 @@ const ANSWERED: &str = "INSERT INTO link_health \
     (station, last_success, failures_in_a_row, latency_us, speaks_linked) \
     SELECT name, :at, 0, :latency, :speaks_linked FROM station WHERE name = :station \
     ON CONFLICT (station) DO UPDATE SET last_success = excluded.last_success, failures_in_a_row = 0, \
-    latency_us = excluded.latency_us, detail = NULL, next_try = NULL, \
+    latency_us = excluded.latency_us, down_since = NULL, detail = NULL, next_try = NULL, \
     speaks_linked = coalesce(excluded.speaks_linked, speaks_linked)";
 
 const FAILED: &str = "INSERT INTO link_health \
-    (station, last_failure, failures_in_a_row, detail, next_try) \
-    SELECT name, :at, 1, :detail, :next_try FROM station WHERE name = :station \
+    (station, last_failure, down_since, failures_in_a_row, detail, next_try) \
+    SELECT name, :at, :at, 1, :detail, :next_try FROM station WHERE name = :station \
     ON CONFLICT (station) DO UPDATE SET last_failure = excluded.last_failure, \
-    failures_in_a_row = failures_in_a_row + 1, detail = excluded.detail, next_try = excluded.next_try";
+    down_since = coalesce(down_since, excluded.down_since), failures_in_a_row = failures_in_a_row + 1, detail = excluded.detail, next_try = excluded.next_try";
 
 impl Store {
     /// The health of each link that was asked since its station was added.
@@ -84,7 +86,7 @@ impl Store {
         let read = || {
             let mut statement = self.connection.prepare_cached(
                 "SELECT station, last_success, last_failure, failures_in_a_row, latency_us, detail, next_try, \
-                 speaks_linked FROM link_health",
+                 speaks_linked, down_since FROM link_health",
             )?;
             statement.query_map([], health)?.collect()
         };
@@ -140,6 +142,7 @@ fn health(row: &Row<'_>) -> rusqlite::Result<(StationName, LinkHealth)> {
         detail: row.get(5)?,
         next_try: moment(row, 6)?,
         speaks_linked: row.get(7)?,
+        down_since: moment(row, 8)?,
     };
     Ok((parsed(row, 0)?, health))
 }

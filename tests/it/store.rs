@@ -226,12 +226,19 @@ fn link_health_is_kept_outside_the_configuration() {
         report("GONE", failed()),
     ];
     store.record_link_health(&reports).unwrap();
-    store.record_link_health(&reports[1..]).unwrap();
+    let first_failure = reports[1].at;
+    let later = report("SITEB", failed());
+    let later = LinkReport {
+        at: first_failure + jiff::SignedDuration::from_secs(60),
+        ..later
+    };
+    store.record_link_health(&[later]).unwrap();
     save(&store, |configuration| configuration.stations[0].priority = 1);
     let health = store.link_health().unwrap();
     let siteb = &health[&"SITEB".parse().unwrap()];
     assert_eq!(health.len(), 1);
     assert_eq!(siteb.failures_in_a_row, 2);
+    assert_eq!(siteb.down_since, Some(first_failure));
     assert_eq!(siteb.detail.as_deref(), Some("connection[2J refused"));
     assert_eq!(siteb.latency, Some(Duration::from_millis(31)));
     assert_eq!(siteb.speaks_linked, Some(true));

@@ -216,7 +216,7 @@ pub fn state(station: &Station, health: &BTreeMap<StationName, LinkHealth>, now:
         };
         return format!("up{latency}{syntax}");
     }
-    match health.last_success {
+    match health.down_since {
         Some(since) => format!("down {}", age(since, now.timestamp())),
         None => "down".to_owned(),
     }

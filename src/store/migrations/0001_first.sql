@@ -84,6 +84,7 @@ CREATE TABLE link_health (
     station           TEXT    PRIMARY KEY NOT NULL REFERENCES station (name) DEFERRABLE INITIALLY DEFERRED,
     last_success      INTEGER,
     last_failure      INTEGER,
+    down_since        INTEGER,
     failures_in_a_row INTEGER NOT NULL CHECK (failures_in_a_row >= 0),
     latency_us        INTEGER CHECK (latency_us >= 0),
     detail            TEXT,
