@@ -146,3 +146,136 @@ fn append(bytes: &mut Vec<u8>, more: Vec<u8>, what: &'static str, limit: usize) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::{CommandField, Status};
+    use super::*;
+
+    fn messages() -> impl Strategy<Value = Vec<Message>> {
+        let message = (
+            prop::sample::select(vec![1_u8, 3, 255]),
+            any::<u16>(),
+            proptest::option::of(vec(any::<u8>(), 0..60)),
+        );
+        let message = message.prop_map(|(context_id, id, data_set)| {
+            let request = Command::request(CommandField::C_FIND_RQ, id, "1.2.840.10008.1.1");
+            let mut command = Command::response(&request, Status::PENDING);
+            command.has_data_set = data_set.is_some();
+            Message {
+                context_id,
+                command,
+                data_set,
+            }
+        });
+        vec(message, 0..4)
+    }
+
+    /// Cuts a value into fragments of these lengths, in turn; lengths of 0 make empty fragments.
+    fn cut(message: &Message, lengths: &[usize]) -> Vec<PDataValue> {
+        let command = (PDataValueType::Command, message.command.encode());
+        let data_set = message
+            .data_set
+            .clone()
+            .map(|data_set| (PDataValueType::Data, data_set));
+        let mut fragments = Vec::new();
+        let mut lengths = lengths.iter().cycle();
+        for (value_type, value) in std::iter::once(command).chain(data_set) {
+            let mut rest = value.as_slice();
+            loop {
+                let length = (*lengths.next().unwrap()).min(rest.len());
+                let (part, after) = rest.split_at(length);
+                rest = after;
+                // Half of the time, the last bit comes alone.
+                let is_last = rest.is_empty() && (length % 2 == 0 || part.is_empty());
+                fragments.push(PDataValue {
+                    presentation_context_id: message.context_id,
+                    value_type: value_type.clone(),
+                    is_last,
+                    data: part.to_vec(),
+                });
+                if is_last {
+                    break;
+                }
+            }
+        }
+        fragments
+    }
+
+    proptest! {
+        #[test]
+        fn any_fragmentation_gives_the_same_messages(
+            messages in messages(),
+            mut lengths in vec(0_usize..40, 1..8),
+        ) {
+            lengths.push(1);
+            let mut assembler = Assembler::new(60);
+            let mut whole = Vec::new();
+            for fragment in messages.iter().flat_map(|message| cut(message, &lengths)) {
+                whole.extend(assembler.push(fragment).unwrap());
+            }
+            prop_assert_eq!(whole, messages);
+            prop_assert!(assembler.is_between_messages());
+        }
+
+        #[test]
+        fn any_fragments_are_taken_or_refused_without_harm(
+            fragments in vec((prop::sample::select(vec![1_u8, 3]), any::<bool>(), any::<bool>(), vec(any::<u8>(), 0..20)), 0..12),
+        ) {
+            let mut assembler = Assembler::new(30);
+            for (presentation_context_id, is_command, is_last, data) in fragments {
+                let value_type = if is_command { PDataValueType::Command } else { PDataValueType::Data };
+                let _ = assembler.push(PDataValue { presentation_context_id, value_type, is_last, data });
+            }
+        }
+    }
+
+    fn fragment(context_id: u8, value_type: PDataValueType, is_last: bool, data: Vec<u8>) -> PDataValue {
+        PDataValue {
+            presentation_context_id: context_id,
+            value_type,
+            is_last,
+            data,
+        }
+    }
+
+    #[test]
+    fn mixed_messages_are_refused() {
+        let command = |context_id| fragment(context_id, PDataValueType::Command, false, vec![0]);
+        let mut assembler = Assembler::new(30);
+        assert!(assembler.push(command(1)).unwrap().is_none());
+        let error = assembler.push(command(3)).unwrap_err();
+        assert!(matches!(error, Error::Violation(Violation::InterleavedContexts)));
+        let data = fragment(1, PDataValueType::Data, true, vec![]);
+        let error = Assembler::new(30).push(data).unwrap_err();
+        assert!(matches!(error, Error::Violation(Violation::FragmentsOutOfOrder)));
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let mut assembler = Assembler::new(30);
+        let half = || fragment(1, PDataValueType::Command, false, vec![0; MAX_COMMAND / 2]);
+        assert!(assembler.push(half()).is_ok() && assembler.push(half()).is_ok());
+        assert!(matches!(
+            assembler.push(half()),
+            Err(Error::TooLarge {
+                what: "command set",
+                ..
+            })
+        ));
+
+        let mut command = Command::request(CommandField::C_FIND_RQ, 1, "1.2");
+        command.has_data_set = true;
+        assembler
+            .push(fragment(1, PDataValueType::Command, true, command.encode()))
+            .unwrap();
+        let data = fragment(1, PDataValueType::Data, false, vec![0; 31]);
+        assert!(matches!(
+            assembler.push(data),
+            Err(Error::TooLarge { what: "data set", .. })
+        ));
+    }
+}

@@ -137,3 +137,87 @@ fn long_length(tag: Tag, length: usize) -> Result<u32, EncodeError> {
         .filter(|length| *length < UNDEFINED_LENGTH)
         .ok_or(EncodeError::ValueTooLong(tag))
 }
+
+#[cfg(test)]
+mod tests {
+    use dicom_dictionary_std::tags;
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text_elements() -> impl Strategy<Value = BTreeMap<(u16, u16), (VR, Vec<u8>)>> {
+        let vr = prop::sample::select(vec![
+            VR::LO,
+            VR::PN,
+            VR::CS,
+            VR::UI,
+            VR::UT,
+            VR::UN,
+            VR::OB,
+            VR::UC,
+        ]);
+        // Odd groups have no sequences in the dictionary, so that implicit VR reads them as they were written.
+        let tag = (0x0009_u16..0xFFF0, 0x1000_u16..).prop_map(|(group, element)| (group | 1, element));
+        btree_map(tag, (vr, vec(any::<u8>(), 0..20)), 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_walked(elements in text_elements(), in_item in text_elements()) {
+            let build = |elements: &BTreeMap<(u16, u16), (VR, Vec<u8>)>| {
+                elements.iter().rev().fold(DataSetBuilder::new(), |builder, (&tag, (vr, value))| {
+                    builder.put(tag.into(), *vr, value.as_slice())
+                })
+            };
+            let sequence = tags::REFERENCED_STUDY_SEQUENCE;
+            let builder = build(&elements).put_items(sequence, vec![build(&in_item), DataSetBuilder::new()]);
+            for syntax in TransferSyntax::ALL {
+                let data_set = builder.encode(syntax).unwrap();
+                prop_assert_eq!(data_set.elements().count(), elements.len() + 1);
+                prop_assert!(data_set.elements().map(|element| element.tag).is_sorted());
+                for (&tag, (vr, value)) in &elements {
+                    let found = data_set.elements().value(tag.into()).unwrap();
+                    prop_assert!(found.len() % 2 == 0 && found.starts_with(value));
+                    let element = data_set.elements().element(tag.into()).unwrap();
+                    let explicit = syntax == TransferSyntax::ExplicitVrLittleEndian;
+                    prop_assert_eq!(element.vr(), explicit.then_some(*vr));
+                }
+                let items: Vec<_> = data_set.items(sequence).collect();
+                prop_assert_eq!(items.len(), 2);
+                prop_assert_eq!(items[0].clone().count(), in_item.len());
+                for (&tag, (_, value)) in &in_item {
+                    prop_assert!(items[0].clone().value(tag.into()).unwrap().starts_with(value));
+                }
+                prop_assert_eq!(items[1].clone().count(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn padding_is_by_value_representation() {
+        let builder = DataSetBuilder::new()
+            .put(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.3")
+            .put(tags::PATIENT_ID, VR::LO, "471")
+            .put_empty(tags::PATIENT_NAME, VR::PN);
+        let data_set = builder.encode(TransferSyntax::ExplicitVrLittleEndian).unwrap();
+        assert_eq!(data_set.element(tags::STUDY_INSTANCE_UID), Some(&b"1.2.3\0"[..]));
+        assert_eq!(data_set.element(tags::PATIENT_ID), Some(&b"471 "[..]));
+        assert_eq!(data_set.element(tags::PATIENT_NAME), Some(&b""[..]));
+        assert_eq!(data_set.element(tags::MODALITY), None);
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_is_refused() {
+        let long = DataSetBuilder::new().put(tags::PATIENT_ID, VR::LO, vec![b'1'; 65_535]);
+        let explicit = TransferSyntax::ExplicitVrLittleEndian;
+        assert_eq!(
+            long.encode(explicit),
+            Err(EncodeError::ValueTooLong(tags::PATIENT_ID))
+        );
+        let partial = DataSetBuilder::new().put(tags::ROWS, VR::US, vec![1, 2, 3]);
+        assert!(partial.encode(explicit).is_ok(), "padded to a whole number");
+        let partial = DataSetBuilder::new().put(tags::STATUS, VR::UL, vec![1, 2]);
+        assert!(matches!(partial.encode(explicit), Err(EncodeError::Malformed(_))));
+    }
+}

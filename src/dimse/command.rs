@@ -275,3 +275,117 @@ fn tag_list(value: &[u8]) -> Vec<Tag> {
         .map(|(group, element)| Tag(half(group), half(element)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn commands() -> impl Strategy<Value = Command> {
+        let requests = (
+            any::<u16>(),
+            of(any::<u16>()),
+            of(any::<u16>()),
+            of("[0-9.]{1,20}"),
+            of("[0-9.]{1,20}"),
+        );
+        let responses = (
+            of(any::<u16>()),
+            any::<bool>(),
+            of(any::<u16>()),
+            of(vec(b'!'..=b'~', 1..64)),
+        );
+        let moves = (
+            of("[A-Z]{1,16}"),
+            of("[A-Z]{1,16}"),
+            of(any::<u16>()),
+            vec(any::<(u16, u16)>(), 0..3),
+        );
+        let counts = (
+            of(any::<u16>()),
+            of(any::<u16>()),
+            of(any::<u16>()),
+            of(any::<u16>()),
+        );
+        (requests, responses, moves, counts).prop_map(|(request, response, of_move, counts)| Command {
+            field: CommandField(request.0),
+            message_id: request.1,
+            responded_to: request.2,
+            sop_class: request.3,
+            sop_instance: request.4,
+            priority: response.0,
+            has_data_set: response.1,
+            status: response.2.map(Status),
+            error_comment: response.3,
+            offending_elements: of_move.3.into_iter().map(Tag::from).collect(),
+            move_destination: of_move.0,
+            move_originator: of_move.1,
+            move_originator_message_id: of_move.2,
+            sub_operations: SubOperations {
+                remaining: counts.0,
+                completed: counts.1,
+                failed: counts.2,
+                warning: counts.3,
+            },
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_command_set_survives_the_wire(command in commands()) {
+            let bytes = command.encode();
+            prop_assert_eq!(Command::parse(&bytes), Some(command));
+            let tags = tags_of(&bytes);
+            prop_assert!(tags.is_sorted());
+            prop_assert_eq!(&bytes[8..12], &(bytes.len() as u32 - 12).to_le_bytes());
+        }
+
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in vec(any::<u8>(), 0..60)) {
+            let _ = Command::parse(&bytes);
+        }
+
+        #[test]
+        fn damaged_command_sets_are_parsed_or_refused(
+            command in commands(),
+            place in any::<prop::sample::Index>(),
+            value in any::<u8>(),
+        ) {
+            let mut bytes = command.encode();
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+            let _ = Command::parse(&bytes);
+        }
+    }
+
+    fn tags_of(mut bytes: &[u8]) -> Vec<Tag> {
+        let mut tags = Vec::new();
+        while let Some(header) = ElementHeader::read(bytes, IMPLICIT) {
+            tags.push(header.tag);
+            bytes = &bytes[header.size + header.length as usize..];
+        }
+        tags
+    }
+
+    #[test]
+    fn a_response_names_its_request() {
+        let request = Command::request(CommandField::C_ECHO_RQ, 4711, "1.2.840.10008.1.1");
+        let response = Command::parse(&Command::response(&request, Status::SUCCESS).encode()).unwrap();
+        assert_eq!(response.field, CommandField(0x8030));
+        assert_eq!(response.responded_to, Some(4711));
+        assert_eq!(response.sop_class, request.sop_class);
+        assert_eq!(
+            (response.status, response.has_data_set),
+            (Some(Status::SUCCESS), false)
+        );
+    }
+
+    #[test]
+    fn a_command_set_needs_its_field_and_nothing_of_other_groups() {
+        assert_eq!(Command::parse(&[]), None);
+        assert_eq!(Command::parse(&[8, 0, 0x52, 0, 0, 0, 0, 0]), None);
+    }
+}

@@ -50,7 +50,7 @@ impl DataSet {
 
     /// The value of the first top-level element with this tag, padding included; of a sequence, its items.
     pub fn element(&self, tag: Tag) -> Option<&[u8]> {
-        self.elements().find(tag)
+        self.elements().value(tag)
     }
 
     /// The raw value of Specific Character Set (0008,0005): terms separated by backslashes.
@@ -108,8 +108,13 @@ pub struct Elements<'a> {
 
 impl<'a> Elements<'a> {
     /// The value of the first of these elements with this tag.
-    pub fn find(mut self, tag: Tag) -> Option<&'a [u8]> {
-        Iterator::find(&mut self, |element| element.tag == tag).map(|element| element.value)
+    pub fn value(self, tag: Tag) -> Option<&'a [u8]> {
+        self.element(tag).map(|element| element.value)
+    }
+
+    /// The first of these elements with this tag.
+    pub fn element(mut self, tag: Tag) -> Option<Element<'a>> {
+        self.find(|element| element.tag == tag)
     }
 
     fn take_next(&mut self) -> Option<Element<'a>> {
@@ -199,4 +204,43 @@ pub fn trim_padding(value: &[u8]) -> &[u8] {
     let value = value.get(..end).unwrap_or_default();
     let start = value.iter().position(|byte| *byte != b' ').unwrap_or(end);
     value.get(start..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_trimmed() {
+        for (padded, bare) in [
+            (&b"1.2.3\0"[..], &b"1.2.3"[..]),
+            (b"  DOE^JANE  ", b"DOE^JANE"),
+            (b"A B \0 \0", b"A B"),
+            (b"   ", b""),
+            (b"\0\0", b""),
+            (b"", b""),
+        ] {
+            assert_eq!(trim_padding(padded), bare);
+        }
+    }
+
+    #[test]
+    fn sequences_of_undefined_length_are_walked() {
+        let bytes = [
+            &[0x08, 0, 0x10, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF][..],
+            &[0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF],
+            &[0x10, 0, 0x20, 0, b'L', b'O', 2, 0, b'4', b'7'],
+            &[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0],
+            &[0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0],
+            &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0],
+            &[0x10, 0, 0x20, 0, b'L', b'O', 2, 0, b'1', b'1'],
+        ]
+        .concat();
+        let data_set = DataSet::parse(bytes, TransferSyntax::ExplicitVrLittleEndian).unwrap();
+        assert_eq!(data_set.element(tags::PATIENT_ID), Some(&b"11"[..]));
+        let items: Vec<_> = data_set.items(tags::REFERENCED_STUDY_SEQUENCE).collect();
+        assert_eq!(items.len(), 2);
+        assert_eq!(items[0].clone().value(tags::PATIENT_ID), Some(&b"47"[..]));
+        assert_eq!(items[1].clone().count(), 0);
+    }
 }

@@ -15,7 +15,7 @@ use super::support::studies::Federation;
 
 const WITHIN: Duration = Duration::from_secs(20);
 
-fn endpoint(port: u16) -> Endpoint {
+pub fn endpoint(port: u16) -> Endpoint {
     let host: Host = "127.0.0.1".parse().unwrap();
     Endpoint {
         host,
@@ -23,13 +23,13 @@ fn endpoint(port: u16) -> Endpoint {
     }
 }
 
-fn options(called: &str) -> RequestorOptions {
+pub fn options(called: &str) -> RequestorOptions {
     let syntaxes = [uids::VERIFICATION, uids::STUDY_ROOT_FIND];
     RequestorOptions::new("IMPAXLINK".parse().unwrap(), called.parse().unwrap(), &syntaxes)
 }
 
 /// Everything here runs on a runtime of one thread, as the program's commands do.
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -37,7 +37,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-fn study_keys() -> DataSetBuilder {
+pub fn study_keys() -> DataSetBuilder {
     DataSetBuilder::new()
         .put(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY")
         .put_empty(tags::STUDY_INSTANCE_UID, VR::UI)

@@ -4,6 +4,8 @@ mod support;
 
 mod administration;
 mod architecture;
+mod dimse_acceptor;
+mod dimse_misbehaviour;
 mod dimse_requestor;
 mod environment;
 mod fake_peer;
@@ -13,3 +15,4 @@ mod station;
 mod store;
 mod store_history;
 mod store_processes;
+mod structural_check;
