@@ -5,7 +5,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::model::Invalid;
-use crate::store::{ErrorClass, StoreError, VerifyError};
+use crate::service::ServeError;
+use crate::service::control::ControlError;
+use crate::store::{ErrorClass, ServiceLockError, StoreError, VerifyError};
 
 /// The exit statuses that scripts depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +126,12 @@ fn classify(error: &anyhow::Error) -> (ExitStatus, Option<String>) {
         if let Some(problem) = cause.downcast_ref::<Problem>() {
             return (problem.status, problem.hint.clone());
         }
+        if let Some(error) = cause.downcast_ref::<ControlError>() {
+            return control_status(error);
+        }
+        if let Some(outcome) = cause.downcast_ref::<ServeError>().and_then(serve_status) {
+            return outcome;
+        }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
             return (store_status(error), store_hint(error));
         }
@@ -140,6 +148,45 @@ fn classify(error: &anyhow::Error) -> (ExitStatus, Option<String>) {
         }
     }
     (ExitStatus::Failed, None)
+}
+
+fn control_status(error: &ControlError) -> (ExitStatus, Option<String>) {
+    let (status, hint) = match error {
+        ControlError::NotRunning => (ExitStatus::NotRunning, "start it with 'impaxlink serve'"),
+        ControlError::Ending => (ExitStatus::NotRunning, "the next to start takes what is saved"),
+        ControlError::NotInForce { .. } => (
+            ExitStatus::Failed,
+            "mend it and try 'impaxlink reload', or go back with 'impaxlink generation rollback'",
+        ),
+        ControlError::TimedOut { .. } => (ExitStatus::Busy, "look with 'impaxlink status', then try again"),
+        ControlError::NotPermitted => (
+            ExitStatus::NotPermitted,
+            "run as root, as the service's user or as a member of the socket's group",
+        ),
+        ControlError::OtherVersion(_) => (ExitStatus::Failed, "restart the service with this version"),
+        _ => (ExitStatus::Failed, "look into the service's log"),
+    };
+    (status, Some(hint.to_owned()))
+}
+
+/// `None` where a cause below tells more.
+fn serve_status(error: &ServeError) -> Option<(ExitStatus, Option<String>)> {
+    let (status, hint) = match error {
+        ServeError::Lock(ServiceLockError::Held(_)) => (
+            ExitStatus::Busy,
+            "'impaxlink status' shows it; one service runs on a store",
+        ),
+        ServeError::Unusable(_) => (
+            ExitStatus::Failed,
+            "go back with 'impaxlink generation rollback', or mend it",
+        ),
+        ServeError::Listen { .. } => (
+            ExitStatus::Failed,
+            "'impaxlink config set listen ADDRESS:PORT' names another; ports below 1024 need CAP_NET_BIND_SERVICE",
+        ),
+        _ => return None,
+    };
+    Some((status, Some(hint.to_owned())))
 }
 
 fn store_status(error: &StoreError) -> ExitStatus {

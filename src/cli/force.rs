@@ -10,6 +10,7 @@ use super::error::{ExitStatus, Problem};
 use super::output::Ui;
 use super::view::InForceView;
 use crate::model::{Generation, Settings};
+use crate::service::control::{self, AfterSave, ControlError};
 use crate::store::Saved;
 
 /// What became of a saved generation.
@@ -131,7 +132,7 @@ impl Force {
 /// Asks the running service to take the newest generation, and runs the reload command after a real change.
 pub fn bring_into_force(ui: &Ui, settings: &Settings, saved: &Saved) -> anyhow::Result<Force> {
     let timeout = settings.duration("reload.timeout");
-    let service = reload_service(ui, timeout);
+    let service = reload_service(ui, saved.generation, timeout);
     let command = match settings.reload_command() {
         Some(command) if !saved.changes.is_empty() => {
             Some(run_reload_command(command, saved.generation, timeout)?)
@@ -142,8 +143,19 @@ pub fn bring_into_force(ui: &Ui, settings: &Settings, saved: &Saved) -> anyhow::
 }
 
 /// Asks the service, where one runs, to take the newest generation.
-fn reload_service(_ui: &Ui, _timeout: Duration) -> ServiceForce {
-    ServiceForce::NotRunning
+fn reload_service(ui: &Ui, saved: Generation, timeout: Duration) -> ServiceForce {
+    match control::reload_after_save(ui.store_path(), saved, timeout) {
+        AfterSave::InForce(report) => ServiceForce::InForce(report.generation),
+        AfterSave::NotRunning => ServiceForce::NotRunning,
+        AfterSave::NotInForce(ControlError::NotInForce { in_force, reason }) => ServiceForce::Refused {
+            detail: reason,
+            in_force: Some(in_force),
+        },
+        AfterSave::NotInForce(error) => ServiceForce::Refused {
+            detail: format!("{:#}", anyhow::Error::from(error)),
+            in_force: None,
+        },
+    }
 }
 
 /// Runs the reload command by the shell, in a process group of its own, for at most `timeout`. What it prints goes to

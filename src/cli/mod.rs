@@ -21,7 +21,10 @@ mod error;
 mod force;
 mod generation;
 mod output;
+mod reload;
+mod serve;
 mod station;
+mod status;
 mod value;
 mod view;
 
@@ -126,6 +129,12 @@ enum Command {
     /// See who changed what, and prove that the record is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Have the running service take the newest configuration
+    Reload(reload::ReloadArgs),
+    /// Show the service, the generations saved and in force, and each link's health
+    Status(status::StatusArgs),
+    /// Run the link service in the foreground
+    Serve(serve::ServeArgs),
 }
 
 /// The whole command line as clap knows it, for man pages and completions.
@@ -164,6 +173,9 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Generation(command) => generation::run(ui, command),
         Command::Config(command) => config::run(ui, command),
         Command::Audit(command) => audit::run(ui, command),
+        Command::Reload(args) => reload::run(ui, args),
+        Command::Status(args) => status::run(ui, args),
+        Command::Serve(args) => serve::run(ui, args),
     }
 }
 

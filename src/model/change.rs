@@ -2,10 +2,12 @@
 //!
 //! Invariant: the differences of equal configurations are none, and a `Change` never has equal sides.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Configuration, Settings, Station};
+use super::{Configuration, Settings, Station, StationName};
 
 /// What a change is made to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +45,14 @@ pub struct Change {
 /// missing after, and one that is new at the same address, are one station with a new name.
 pub fn changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
     let mut found = setting_changes(&before.settings, &after.settings);
+    let (names_before, names_after) = (by_name(before), by_name(after));
     let mut new_ones: Vec<&Station> = after
         .stations
         .iter()
-        .filter(|station| before.station(&station.name).is_none())
+        .filter(|station| !names_before.contains_key(&station.name))
         .collect();
     for old in &before.stations {
-        if let Some(new) = after.station(&old.name) {
+        if let Some(new) = names_after.get(&old.name) {
             found.extend(station_changes(old, new));
             continue;
         }
@@ -65,6 +68,11 @@ pub fn changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
             .map(|new| whole_station(new, Value::Null, document(new))),
     );
     found
+}
+
+fn by_name(configuration: &Configuration) -> HashMap<&StationName, &Station> {
+    let stations = configuration.stations.iter();
+    stations.map(|station| (&station.name, station)).collect()
 }
 
 /// The fields of one station that differ between two states of it. A new name is a change of the field `name`.

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::control::{RefusedReload, ReloadReport};
-use super::listener::{Bound, Listening};
+use super::listener::Listening;
 use super::{Service, Snapshot, chain, locked, notify};
-use crate::model::{Configuration, Generation, Invalid, changes};
+use crate::model::{Change, Generation, Invalid, changes};
 use crate::store::{Store, StoreError};
 
 /// Why the newest generation is not in force.
@@ -116,31 +116,21 @@ impl Reloader {
     async fn take_newest(&mut self) -> Result<ReloadReport, ReloadError> {
         let began = std::time::Instant::now();
         let before = self.service.in_force.pin();
-        let newest = self.read().await?;
-        let generation = newest.generation;
-        if newest != *before.configuration() {
-            let unusable = |source| ReloadError::Unusable { generation, source };
-            let next = Snapshot::new(newest).map_err(unusable)?;
+        let store = Arc::clone(&self.store);
+        let previous = Arc::clone(&before);
+        let reading = tokio::task::spawn_blocking(move || Newest::read(&store, &previous));
+        let newest = reading.await.map_err(|_| ReloadError::Unread)??;
+        if let Some(next) = newest.snapshot {
             self.listen(&next)?;
             self.service.in_force.replace(next);
             self.service.state().in_force_since = Timestamp::now();
         }
-        let after = self.service.in_force.pin();
         Ok(ReloadReport {
             previous: before.generation(),
-            generation,
+            generation: newest.generation,
             elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            changes: changes(before.configuration(), after.configuration()),
+            changes: newest.changes,
         })
-    }
-
-    async fn read(&self) -> Result<Configuration, ReloadError> {
-        let store = Arc::clone(&self.store);
-        let reading = tokio::task::spawn_blocking(move || locked(&store).configuration());
-        reading
-            .await
-            .map_err(|_| ReloadError::Unread)?
-            .map_err(ReloadError::Store)
     }
 
     /// Moves to the address of `next`, if it is another one.
@@ -149,15 +139,45 @@ impl Reloader {
         if address == self.listening.asked() {
             return Ok(());
         }
-        let bound = self.listening.bind_next(address);
-        let bound: Bound = bound.map_err(|source| ReloadError::Listen {
+        let failed = |source| ReloadError::Listen {
             generation: next.generation(),
             address,
             source,
-        })?;
+        };
+        let bound = self.listening.bind_next(address).map_err(failed)?;
         self.listening = bound.serve(&self.service);
         self.service.state().listen = self.listening.local();
         tracing::info!("listening on {}", self.listening.local());
         Ok(())
+    }
+}
+
+/// The newest generation, as it follows the one in force.
+struct Newest {
+    generation: Generation,
+    /// `None` where it is in force already.
+    snapshot: Option<Snapshot>,
+    changes: Vec<Change>,
+}
+
+impl Newest {
+    /// Reads and compares; with thousands of stations that is too long for a thread that serves.
+    fn read(store: &Mutex<Store>, in_force: &Snapshot) -> Result<Self, ReloadError> {
+        let newest = locked(store).configuration().map_err(ReloadError::Store)?;
+        let generation = newest.generation;
+        if newest == *in_force.configuration() {
+            return Ok(Newest {
+                generation,
+                snapshot: None,
+                changes: Vec::new(),
+            });
+        }
+        let changes = changes(in_force.configuration(), &newest);
+        let snapshot = Snapshot::new(newest);
+        Ok(Newest {
+            generation,
+            changes,
+            snapshot: Some(snapshot.map_err(|source| ReloadError::Unusable { generation, source })?),
+        })
     }
 }

@@ -12,6 +12,7 @@ mod fake_peer;
 mod peers;
 mod reference;
 mod station;
+mod service;
 mod store;
 mod store_history;
 mod store_processes;

@@ -8,7 +8,7 @@ use crate::model::{Configuration, Station, StationName};
 
 mod add;
 mod fields;
-mod list;
+pub mod list;
 mod remove;
 mod rename;
 mod set;

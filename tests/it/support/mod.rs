@@ -14,5 +14,6 @@ pub mod findscu;
 pub mod orthanc;
 pub mod process;
 pub mod reference;
+pub mod service;
 pub mod store;
 pub mod studies;

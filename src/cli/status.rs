@@ -1,0 +1,293 @@
+//! `status`: the service, the generations saved and in force, and each link's health.
+//!
+//! Invariant: what is known without the service is shown without it; only the exit status says then that it is not
+//! running.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use jiff::{Timestamp, ZonedDateTime};
+use serde::Serialize;
+
+use super::error::ExitStatus;
+use super::output::{Columns, Ui};
+use super::reload::saved_by;
+use super::station::list::{address, age, state};
+use super::view::Document;
+use super::{Format, change};
+use crate::model::{Configuration, Generation, Kind, Station, StationName};
+use crate::service::control::{self, ControlError, ServiceStatus};
+use crate::store::{Access, LinkHealth, SavedGeneration, Store};
+
+/// Show the service, the generations saved and in force, and each link's health.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  impaxlink status\n  impaxlink status --json\n  impaxlink status -q   # in cron: a line only when something is not well"
+)]
+pub struct StatusArgs {}
+
+/// How long a service may take to tell how it is.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Shows it; the exit status is 7 where no service runs.
+pub fn run(ui: &mut Ui, _args: StatusArgs) -> anyhow::Result<ExitStatus> {
+    let service = match control::status(ui.store_path(), LIMIT) {
+        Ok(service) => Some(service),
+        Err(ControlError::NotRunning) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let saved = read_saved(ui)?;
+    let picture = Picture {
+        service,
+        saved,
+        now: ZonedDateTime::now(),
+    };
+    match ui.format() {
+        Format::Json | Format::Ndjson => ui.json(&Document::new(picture.view()))?,
+        Format::Csv => picture.csv(ui)?,
+        Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Table if ui.is_quiet() => picture.tell_troubles(),
+        Format::Table => picture.tell(ui)?,
+    }
+    Ok(match picture.service {
+        Some(_) => ExitStatus::Done,
+        None => ExitStatus::NotRunning,
+    })
+}
+
+/// What the store knows.
+#[derive(Default)]
+struct Known {
+    configuration: Configuration,
+    last_save: Option<SavedGeneration>,
+    health: BTreeMap<StationName, LinkHealth>,
+}
+
+fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
+    let configuration = change::current(ui)?;
+    if configuration.generation == 0 {
+        return Ok(Known::default());
+    }
+    let store: Store = ui.store(Access::ReadOnly)?;
+    Ok(Known {
+        last_save: store.saved_generation(configuration.generation)?,
+        health: store.link_health()?,
+        configuration,
+    })
+}
+
+/// Everything that `status` shows.
+struct Picture {
+    service: Option<ServiceStatus>,
+    saved: Known,
+    now: ZonedDateTime,
+}
+
+/// `status --json`.
+#[derive(Debug, Serialize)]
+struct StatusView {
+    running: bool,
+    pid: Option<u32>,
+    generation_saved: Generation,
+    generation_in_force: Option<Generation>,
+    started: Option<Timestamp>,
+    listen: Option<String>,
+    associations: Option<usize>,
+    ending: bool,
+    reload_refused: Option<String>,
+    links: Vec<LinkView>,
+    queues: BTreeMap<String, u64>,
+    conflicts: u64,
+}
+
+/// One link of it.
+#[derive(Debug, Serialize)]
+struct LinkView {
+    station: String,
+    health: &'static str,
+    last_success: Option<Timestamp>,
+    latency_ms: Option<u64>,
+    partial_24h: u64,
+    next_try: Option<Timestamp>,
+    queued: u64,
+    detail: Option<String>,
+}
+
+impl Picture {
+    /// Linked stations, then archive stations.
+    fn links(&self) -> impl Iterator<Item = &Station> {
+        let stations = &self.saved.configuration.stations;
+        let archives = stations.iter().filter(|station| station.kind == Kind::Archive);
+        self.saved.configuration.linked_stations().chain(archives)
+    }
+
+    fn health_word(&self, station: &Station) -> &'static str {
+        if station.is_suspended(self.now.timestamp()) {
+            return "suspended";
+        }
+        match self.saved.health.get(&station.name) {
+            None => "unknown",
+            Some(health) if health.failures_in_a_row == 0 => "up",
+            Some(_) => "down",
+        }
+    }
+
+    /// By the service where one runs, else as it was planned when the link failed.
+    fn next_try(&self, station: &Station) -> Option<Timestamp> {
+        match &self.service {
+            Some(service) => {
+                let planned = service
+                    .links
+                    .iter()
+                    .find(|link| link.station == station.name.as_str());
+                planned.and_then(|link| link.next_try)
+            }
+            None => self
+                .saved
+                .health
+                .get(&station.name)
+                .and_then(|health| health.next_try),
+        }
+    }
+
+    fn view(&self) -> StatusView {
+        let service = self.service.as_ref();
+        StatusView {
+            running: service.is_some(),
+            pid: service.map(|service| service.pid),
+            generation_saved: self.saved.configuration.generation,
+            generation_in_force: service.map(|service| service.generation),
+            started: service.map(|service| service.started),
+            listen: service.map(|service| service.listen.to_string()),
+            associations: service.map(|service| service.associations),
+            ending: service.is_some_and(|service| service.ending),
+            reload_refused: service.and_then(|service| Some(service.refused.as_ref()?.reason.clone())),
+            links: self.links().map(|station| self.link_view(station)).collect(),
+            queues: BTreeMap::new(),
+            conflicts: 0,
+        }
+    }
+
+    fn link_view(&self, station: &Station) -> LinkView {
+        let health = self.saved.health.get(&station.name);
+        LinkView {
+            station: station.name.to_string(),
+            health: self.health_word(station),
+            last_success: health.and_then(|health| health.last_success),
+            latency_ms: health
+                .and_then(|health| health.latency)
+                .map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
+            partial_24h: 0,
+            next_try: self.next_try(station),
+            queued: 0,
+            detail: health.and_then(|health| health.detail.clone()),
+        }
+    }
+
+    fn csv(&self, ui: &mut Ui) -> anyhow::Result<()> {
+        let heading = [
+            "station",
+            "health",
+            "last_success",
+            "latency_ms",
+            "next_try",
+            "detail",
+        ];
+        let rows = self.links().map(|station| {
+            let link = self.link_view(station);
+            let text = |moment: Option<Timestamp>| moment.map(|at| at.to_string()).unwrap_or_default();
+            [
+                link.station,
+                link.health.to_owned(),
+                text(link.last_success),
+                link.latency_ms.map(|ms| ms.to_string()).unwrap_or_default(),
+                text(link.next_try),
+                link.detail.unwrap_or_default(),
+            ]
+        });
+        ui.csv(&heading, rows.collect::<Vec<_>>())
+    }
+
+    fn tell(&self, ui: &mut Ui) -> anyhow::Result<()> {
+        for line in self.facts() {
+            ui.line(&line)?;
+        }
+        if self.links().next().is_none() {
+            return Ok(());
+        }
+        ui.line("")?;
+        let mut table = Columns::new(&["STATION", "AE TITLE @ HOST:PORT", "STATE", "NEXT TRY", "WHY"]);
+        for station in self.links() {
+            let health = self.saved.health.get(&station.name);
+            let next = self.next_try(station).map(|at| moment(at, &self.now));
+            let why = health.and_then(|health| health.detail.clone());
+            table.row([
+                station.name.to_string(),
+                address(station),
+                state(station, &self.saved.health, &self.now),
+                next.unwrap_or_else(|| "-".to_owned()),
+                why.unwrap_or_default(),
+            ]);
+        }
+        Ok(ui.table(table)?)
+    }
+
+    /// The service and the generations, a line each.
+    fn facts(&self) -> Vec<String> {
+        let saved = self.saved.last_save.as_ref().map(saved_by);
+        let saved = saved.unwrap_or_else(|| "nothing saved yet".to_owned());
+        let Some(service) = &self.service else {
+            return vec![format!("service not running; {saved}")];
+        };
+        let up = uptime(service.started, self.now.timestamp());
+        let ending = if service.ending { ", ending" } else { "" };
+        let mut lines = vec![format!(
+            "service up {up}, generation {} in force{ending}",
+            service.generation
+        )];
+        if service.generation != self.saved.configuration.generation {
+            lines.push(format!("{saved}, NOT in force: impaxlink reload"));
+        }
+        if let Some(refused) = &service.refused {
+            let at = moment(refused.at, &self.now);
+            lines.push(format!("reload refused at {at}: {}", refused.reason));
+        }
+        lines
+    }
+
+    /// One line to standard error with what is not well, if anything is not.
+    fn tell_troubles(&self) {
+        let mut troubles: Vec<String> = match &self.service {
+            None => self.facts(),
+            Some(_) => self.facts().into_iter().skip(1).collect(),
+        };
+        let down = self.links().filter(|station| self.health_word(station) == "down");
+        troubles.extend(down.map(|station| {
+            let state = state(station, &self.saved.health, &self.now);
+            format!("{} {state}", station.name)
+        }));
+        if !troubles.is_empty() {
+            // Nothing is left to be told where standard error itself is closed.
+            let _ = writeln!(io::stderr().lock(), "{}", troubles.join("; "));
+        }
+    }
+}
+
+/// `14:02`, with the date where that is not today.
+pub fn moment(at: Timestamp, now: &ZonedDateTime) -> String {
+    let at = at.to_zoned_datetime(now.time_zone().clone());
+    let format = if at.date() == now.date() {
+        "%H:%M"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    at.strftime(format).to_string()
+}
+
+fn uptime(since: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(since).as_hours() / 24 {
+        days if days >= 2 => format!("{days} days"),
+        _ => age(since, now),
+    }
+}

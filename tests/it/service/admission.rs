@@ -1,0 +1,119 @@
+//! Who is answered, who is not, and what those are told: judged by DCMTK's `echoscu`.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use impaxlink::model::Station;
+
+use crate::support::service::{PATIENCE, Service, block_on, set, station};
+
+#[track_caller]
+fn assert_rejected((answered, log): (bool, String), result: &str, reason: &str) {
+    assert!(!answered, "{log}");
+    let log = log.to_lowercase();
+    for words in [result, reason] {
+        assert!(log.contains(&words.to_lowercase()), "no {words:?} in {log}");
+    }
+}
+
+#[test]
+fn registered_stations_are_answered_and_others_told_why_not() {
+    let known = Station {
+        also_calls_as: vec!["VIEWER_2".parse().unwrap()],
+        ..station("VIEWER", 104)
+    };
+    let elsewhere = Station {
+        from_addresses: vec!["10.0.0.9".parse().unwrap()],
+        ..station("ELSEWHERE", 104)
+    };
+    let service = Service::start(vec![known, elsewhere]);
+    for calling in ["VIEWER", "VIEWER_2"] {
+        let (answered, log) = service.echo(calling, "IMPAXLINK");
+        assert!(answered, "{log}");
+    }
+    let (result, reason) = ("Rejected Permanent", "Calling AE Title Not Recognized");
+    assert_rejected(service.echo("STRANGER", "IMPAXLINK"), result, reason);
+    assert_rejected(service.echo("ELSEWHERE", "IMPAXLINK"), result, reason);
+    let reason = "Called AE Title Not Recognized";
+    assert_rejected(service.echo("VIEWER", "SOMEBODY"), result, reason);
+    let log = service.process.output();
+    for line in [
+        r#"from "STRANGER" to "IMPAXLINK" at 127.0.0.1: no station has this calling AE title"#,
+        r#"from "ELSEWHERE" to "IMPAXLINK" at 127.0.0.1: no station with this calling AE title calls from"#,
+        r#"from "VIEWER" to "SOMEBODY" at 127.0.0.1: the called AE title is not ours"#,
+    ] {
+        assert!(log.contains(line), "no {line:?} in {log}");
+    }
+}
+
+#[test]
+fn two_stations_at_one_address_with_one_title_are_a_tie() {
+    let other = Station {
+        ae_title: "PACS".parse().unwrap(),
+        ..station("OTHER", 105)
+    };
+    let service = Service::start(vec![station("PACS", 104), other]);
+    let rejected = service.echo("PACS", "IMPAXLINK");
+    assert_rejected(rejected, "Rejected Permanent", "Calling AE Title Not Recognized");
+    assert!(service.process.output().contains("several stations"));
+}
+
+#[test]
+fn a_station_at_its_limit_is_rejected_for_now_and_others_are_not() {
+    let service = Service::start_with(|configuration| {
+        configuration.stations = vec![station("BUSY", 104), station("OTHER", 104), station("THIRD", 104)];
+        set(configuration, "limits.associations_per_station", "1");
+        set(configuration, "limits.associations", "2");
+    });
+    block_on(async {
+        let mut held = service.associate("BUSY").await.unwrap();
+        let reason = "Local Limit Exceeded";
+        assert_rejected(service.echo("BUSY", "IMPAXLINK"), "Rejected Transient", reason);
+        let mut other = service.associate("OTHER").await.unwrap();
+        assert_rejected(service.echo("THIRD", "IMPAXLINK"), "Rejected Transient", reason);
+        held.release().await.unwrap();
+        service.wait_for("the released association's end", |status| {
+            status.associations == 1
+        });
+        let (answered, log) = service.echo("BUSY", "IMPAXLINK");
+        assert!(answered, "{log}");
+        other.echo(PATIENCE).await.unwrap();
+    });
+}
+
+#[test]
+fn connections_that_never_ask_keep_nobody_out() {
+    let service = Service::start(vec![station("VIEWER", 104)]);
+    let silent: Vec<TcpStream> = (0..400)
+        .map(|_| TcpStream::connect(("127.0.0.1", service.port)).unwrap())
+        .collect();
+    let (answered, log) = service.echo("VIEWER", "IMPAXLINK");
+    assert!(answered, "{log}");
+    drop(silent);
+}
+
+#[test]
+fn what_a_stranger_writes_does_not_steer_the_terminal_that_shows_the_log() {
+    let service = Service::start(vec![]);
+    let mut stream = TcpStream::connect(("127.0.0.1", service.port)).unwrap();
+    // A-ASSOCIATE-RQ (PS3.8 9.3.2), titles of 16 bytes each.
+    let mut body = vec![0, 1, 0, 0];
+    body.extend_from_slice(b"IMPAXLINK       ");
+    body.extend_from_slice(b"\x1b[2JEVIL\r\nroot: ");
+    body.extend_from_slice(&[0; 32]);
+    let context_name = b"1.2.840.10008.3.1.1.1";
+    body.extend_from_slice(&[0x10, 0, 0, context_name.len() as u8]);
+    body.extend_from_slice(context_name);
+    let mut pdu = vec![1, 0];
+    pdu.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    pdu.extend_from_slice(&body);
+    stream.write_all(&pdu).unwrap();
+    crate::support::service::wait_for("the rejection in the log", || {
+        service.process.output().contains("EVIL")
+    });
+    assert!(
+        !service.process.output().contains('\x1b'),
+        "{:?}",
+        service.process.output()
+    );
+}

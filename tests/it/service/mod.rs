@@ -1,0 +1,7 @@
+//! The link service as its callers and administrators meet it.
+
+mod admission;
+mod control;
+mod life;
+mod links;
+mod reload;
