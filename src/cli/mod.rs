@@ -3,8 +3,6 @@
 //! Invariant: nothing outside this room prints or reads the environment, and nothing outside imports it.
 //! What scripts depend on (JSON shapes, exit statuses) is in `view` and `error`.
 
-#![allow(dead_code, reason = "'query' and 'serve' use the rest")]
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +19,7 @@ mod error;
 mod force;
 mod generation;
 mod output;
+mod query;
 mod reload;
 mod serve;
 mod station;
@@ -115,11 +114,11 @@ pub enum ColorWhen {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one a process")]
 enum Command {
     /// Register stations and switch their link flags
     #[command(subcommand, visible_alias = "stations")]
     Station(station::StationCommand),
+    Query(query::QueryArgs),
     /// See who saved what, and go back to an earlier configuration
     #[command(subcommand)]
     Generation(generation::GenerationCommand),
@@ -176,6 +175,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Reload(args) => reload::run(ui, args),
         Command::Status(args) => status::run(ui, args),
         Command::Serve(args) => serve::run(ui, args),
+        Command::Query(args) => query::run(ui, args),
     }
 }
 

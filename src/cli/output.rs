@@ -128,9 +128,14 @@ impl Ui {
     /// A notice to standard error, unless quiet.
     pub fn notice(&self, text: &str) {
         if !self.quiet {
-            // Nothing is left to be told where standard error itself is closed.
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            self.warning(text);
         }
+    }
+
+    /// A line to standard error, also when quiet.
+    pub fn warning(&self, text: &str) {
+        // Nothing is left to be told where standard error itself is closed.
+        let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
     /// Writes out what is still buffered.

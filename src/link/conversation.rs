@@ -13,7 +13,8 @@ use crate::dimse::{
 };
 use crate::model::{CharacterSet, Endpoint, Settings, Station, Syntax};
 
-use super::keys::{KeyError, Keys, Root};
+use super::identifier::{Keys, WriteError};
+use super::keys::{KeyError, Root};
 use super::stop::{Stop, StopSignal};
 
 /// How long a peer may take to end a find that was cancelled.
@@ -25,6 +26,9 @@ pub enum Unaskable {
     /// The query can't be put to it.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// Its keys can't be written for it.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// It is to be asked in linked syntax alone.
     #[error(
         "only the linked syntax is allowed there (--syntax linked), and it is spoken in strict DICOM alone"
@@ -59,6 +63,12 @@ impl From<Unaskable> for Interrupt {
 
 impl From<KeyError> for Interrupt {
     fn from(error: KeyError) -> Self {
+        Interrupt::Unaskable(error.into())
+    }
+}
+
+impl From<WriteError> for Interrupt {
+    fn from(error: WriteError) -> Self {
         Interrupt::Unaskable(error.into())
     }
 }
@@ -114,14 +124,14 @@ impl Call {
     }
 
     /// Says before anything is sent whether the keys can be written for this station.
-    pub(super) fn check(&self, all: &[Keys]) -> Result<(), KeyError> {
+    pub(super) fn check(&self, all: &[Keys]) -> Result<(), WriteError> {
         let mut encoded = all
             .iter()
             .map(|keys| self.encode(keys, TransferSyntax::ExplicitVrLittleEndian));
         encoded.try_for_each(|identifier| identifier.map(drop))
     }
 
-    fn encode(&self, keys: &Keys, syntax: TransferSyntax) -> Result<DataSet, KeyError> {
+    fn encode(&self, keys: &Keys, syntax: TransferSyntax) -> Result<DataSet, WriteError> {
         keys.encode(self.charset.as_ref(), syntax)
     }
 }

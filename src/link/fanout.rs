@@ -147,11 +147,8 @@ impl LinkedQuery {
 
     /// The next event; `None` after the last station's end. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
-        if let Some(event) = self.ready.pop_front() {
-            return Some(event);
-        }
         loop {
-            if let Some(event) = self.take() {
+            if let Some(event) = self.take_ready() {
                 return Some(event);
             }
             if self.lanes.iter().all(|lane| !lane.is_open) {
@@ -167,8 +164,11 @@ impl LinkedQuery {
         }
     }
 
-    /// An event that is there already.
-    fn take(&mut self) -> Option<Event> {
+    /// An event that is there already, without waiting.
+    pub fn take_ready(&mut self) -> Option<Event> {
+        if let Some(event) = self.ready.pop_front() {
+            return Some(event);
+        }
         match self.poll(&mut Context::from_waker(std::task::Waker::noop())) {
             Poll::Ready(event) => Some(event),
             Poll::Pending => None,

@@ -53,6 +53,11 @@ impl FirstSight {
         }
     }
 
+    /// Whether an answer about this study has come before.
+    pub fn has_seen(&self, answer: &StudyAnswer) -> bool {
+        self.seen.contains_key(&self.key.uid(&answer.study_instance_uid))
+    }
+
     /// How many studies have been seen.
     pub fn studies(&self) -> usize {
         self.seen.len()

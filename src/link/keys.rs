@@ -1,16 +1,15 @@
 //! A query as the identifiers of C-FIND requests, for one station at a time (PS3.4 C.4.1.1.3, C.6.1 and C.6.2).
 //!
-//! Invariants: whatever the caller wants, SpecificCharacterSet, StudyInstanceUID and all that a row shows are asked
-//! for. A key that the station's character set can't write is an error, and never sent mangled. The issuer of a patient ID
-//! is asked for and never sent as a key: objects without it would be lost. What comes back is filtered by `filter`.
+//! Invariants: whatever the caller wants, StudyInstanceUID and all that a row shows are asked for. The issuer of a
+//! patient ID is asked for and never sent as a key: objects without it would be lost. What comes back is filtered by
+//! `filter`; how keys are written is `identifier`'s.
 
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
-use dicom_dictionary_std::{StandardDataDictionary, tags};
+use dicom_dictionary_std::tags;
 
-use crate::dimse::charset::{Encoder, Unencodable};
-use crate::dimse::{DataSet, DataSetBuilder, EncodeError, TransferSyntax};
-use crate::model::{CharacterSet, Level, Query, Uid};
+use crate::model::{Level, Query, Uid};
+
+use super::identifier::{Keys, describe};
 
 /// The most queries that one station is asked in place of one with several values in its keys.
 const MAX_QUERIES: usize = 64;
@@ -34,22 +33,6 @@ pub enum KeyError {
     /// A sequence or binary attribute with a value.
     #[error("{0} can't be matched by a value, only asked for")]
     NotMatchable(String),
-    /// The value is beyond ASCII, and the station takes nothing else as far as we know.
-    #[error("{0} has characters beyond ASCII, and the station's character set is not known (--charset)")]
-    CharacterSetUnknown(String),
-    /// The station's character set lacks a character of the value.
-    #[error("{keyword} can't be written in {charset}, the station's character set")]
-    Unwritable {
-        /// The attribute.
-        keyword: String,
-        /// The station's character set.
-        charset: CharacterSet,
-        /// Which character it is.
-        source: Unencodable,
-    },
-    /// The value does not fit the identifier.
-    #[error("the keys can't be encoded")]
-    Unencodable(#[source] EncodeError),
     /// It is what makes the identifier, and set here.
     #[error("{0} can't be given as a key")]
     Reserved(String),
@@ -62,79 +45,6 @@ pub enum Root {
     Study,
     /// Studies are found by their patient.
     Patient,
-}
-
-/// One key of an identifier; without a value it only asks for the attribute's return.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    /// The attribute.
-    pub tag: Tag,
-    /// Its value representation.
-    pub vr: VR,
-    /// What it must match, in Unicode.
-    pub value: String,
-}
-
-/// The keys of one C-FIND request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keys(Vec<Key>);
-
-impl Keys {
-    /// All of them, each tag once.
-    pub fn iter(&self) -> impl Iterator<Item = &Key> {
-        self.0.iter()
-    }
-
-    /// Writes the identifier in the station's character set. One in ASCII names none: it reads the same in all.
-    pub fn encode(
-        &self,
-        charset: Option<&CharacterSet>,
-        syntax: TransferSyntax,
-    ) -> Result<DataSet, KeyError> {
-        let beyond_ascii = self.0.iter().find(|key| !key.value.is_ascii());
-        let charset = match (beyond_ascii, charset) {
-            (None, _) => None,
-            (Some(key), None) => return Err(KeyError::CharacterSetUnknown(describe(key.tag).1)),
-            (Some(_), Some(charset)) => Some(charset),
-        };
-        let named = charset.map_or("", CharacterSet::as_str);
-        let mut identifier = DataSetBuilder::new().put(tags::SPECIFIC_CHARACTER_SET, VR::CS, named);
-        for key in &self.0 {
-            identifier = match charset {
-                _ if key.vr == VR::SQ => identifier.put_items(key.tag, Vec::new()),
-                None => identifier.put(key.tag, key.vr, key.value.as_str()),
-                Some(charset) => identifier.put(key.tag, key.vr, write(key, charset)?),
-            };
-        }
-        identifier.encode(syntax).map_err(KeyError::Unencodable)
-    }
-
-    fn at(level: &str, returned: &[(Tag, VR)]) -> Self {
-        let mut keys = Keys(Vec::with_capacity(returned.len() + 4));
-        keys.set(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level);
-        for (tag, vr) in returned {
-            keys.set(*tag, *vr, "");
-        }
-        keys
-    }
-
-    fn set(&mut self, tag: Tag, vr: VR, value: impl Into<String>) {
-        let value = value.into();
-        match self.0.iter_mut().find(|key| key.tag == tag) {
-            Some(key) => key.value = value,
-            None => self.0.push(Key { tag, vr, value }),
-        }
-    }
-}
-
-fn write(key: &Key, charset: &CharacterSet) -> Result<Vec<u8>, KeyError> {
-    Encoder::for_station(charset)
-        .encode(&key.value)
-        .map_err(|source| KeyError::Unwritable {
-            keyword: describe(key.tag).1,
-            charset: charset.clone(),
-            source,
-        })
 }
 
 /// What a row says of its patient, at patient level.
@@ -344,14 +254,6 @@ fn set_further<'q>(
     Ok(several)
 }
 
-/// The value representation and keyword of an attribute; private ones pass as text.
-pub(super) fn describe(tag: Tag) -> (VR, String) {
-    match StandardDataDictionary.by_tag(tag) {
-        Some(entry) => (entry.vr().relaxed(), entry.alias().to_owned()),
-        None => (VR::LO, tag.to_string()),
-    }
-}
-
 fn each_combination(keys: Keys, several: &[Several]) -> Result<Vec<Keys>, KeyError> {
     let count = several
         .iter()
@@ -505,37 +407,6 @@ mod tests {
         assert_eq!(value(&series[0], tags::PROTOCOL_NAME), Some("P"));
         assert_eq!(value(&series[0], tags::STUDY_INSTANCE_UID), Some("1.2"));
         assert_eq!(value(&series[0], tags::PATIENT_SEX), None);
-    }
-
-    #[test]
-    fn a_key_beyond_ascii_is_written_in_the_charset_of_the_station_or_not_at_all() {
-        let query = Query {
-            patient_name: Some("MÜLLER*".to_owned()),
-            ..Query::default()
-        };
-        let keys = &study(&query)[0];
-        let syntax = TransferSyntax::ExplicitVrLittleEndian;
-        let bytes = |charset: &str| {
-            let identifier = keys.encode(Some(&charset.parse().unwrap()), syntax)?;
-            let charset = identifier.specific_character_set().unwrap().to_vec();
-            Ok::<_, KeyError>((charset, identifier.element(tags::PATIENT_NAME).unwrap().to_vec()))
-        };
-        let latin = (b"ISO_IR 100".to_vec(), b"M\xdcLLER* ".to_vec());
-        assert_eq!(bytes("ISO_IR 100"), Ok(latin));
-        assert_eq!(bytes("ISO_IR 192").unwrap().1, "MÜLLER*".as_bytes());
-        let error = bytes("ISO_IR 144").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "PatientName can't be written in ISO_IR 144, the station's character set"
-        );
-        let error = keys.encode(None, syntax).unwrap_err().to_string();
-        assert!(error.contains("--charset"), "{error}");
-        let ascii = study(&Query::default())[0].encode(None, syntax).unwrap();
-        assert_eq!(
-            ascii.specific_character_set(),
-            Some(&b""[..]),
-            "asked for all the same"
-        );
     }
 
     #[test]

@@ -90,13 +90,9 @@ impl Location {
         self.availability != Some(Availability::Unavailable)
     }
 
-    /// Sorts complete before unknown before partial, given the largest count of all copies.
-    fn completeness(&self, largest: Option<u32>) -> u8 {
-        match self.instances {
-            Some(_) if self.instances == largest => 0,
-            None => 1,
-            Some(_) => 2,
-        }
+    /// Whether another copy is known to be larger. One whose count is not known is not.
+    fn is_partial(&self, largest: Option<u32>) -> bool {
+        self.instances.is_some() && self.instances < largest
     }
 }
 
@@ -205,7 +201,7 @@ impl Rows {
                 let source = sources.get(location.source);
                 (
                     !location.is_source(),
-                    location.completeness(largest),
+                    location.is_partial(largest),
                     source.map(|source| source.role),
                     location.availability.unwrap_or(Availability::Cache),
                 )
@@ -318,6 +314,16 @@ mod tests {
         assert_eq!(
             best([copy(9, cache), copy(9, cache), copy(9, cache), copy(9, cache)]),
             [1, 3, 2, 0]
+        );
+        let uncounted = || StudyAnswer {
+            instances: None,
+            ..copy(0, cache)
+        };
+        let copies = [copy(9, cache), uncounted(), copy(8, cache), copy(8, cache)];
+        assert_eq!(
+            best(copies),
+            [1, 0, 3, 2],
+            "a count that is not known is not partial"
         );
         let gone = Some(Availability::Unavailable);
         assert_eq!(

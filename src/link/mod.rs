@@ -2,7 +2,7 @@
 //!
 //! From the question to the answer:
 //! - [`policy`]: who is asked, and why another is not
-//! - [`keys`]: a query as the identifiers of C-FIND requests
+//! - [`keys`], `identifier`: a query as the identifiers of C-FIND requests
 //! - `fanout`: all stations asked at the same moment, each by a `session`
 //! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
@@ -20,6 +20,7 @@ mod fill;
 pub mod filter;
 pub mod first_sight;
 pub mod health;
+mod identifier;
 mod identity;
 pub mod keys;
 pub mod merge;

@@ -14,8 +14,8 @@ use super::conversation::{Call, Conversation, Interrupt, Matches};
 use super::event::{Answer, Event};
 use super::filter::{Filter, Verdict};
 use super::first_sight::{FirstSight, Sight};
-use super::keys::Keys;
-use super::keys::{Root, describe, image_keys, patient_keys, series_keys, study_keys};
+use super::identifier::{Keys, describe};
+use super::keys::{Root, image_keys, patient_keys, series_keys, study_keys};
 use super::stop::{Stop, StopSignal};
 
 /// The most patients whose studies are asked for in Patient Root.

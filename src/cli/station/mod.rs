@@ -1,6 +1,7 @@
 //! `station`: the stations this cluster knows, and their link flags. One file a subcommand.
 
 use clap::Subcommand;
+pub use list::suspended;
 
 use super::error::{ExitStatus, Problem};
 use super::output::Ui;

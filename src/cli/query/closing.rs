@@ -1,0 +1,125 @@
+//! What a query ends with on standard error: how many studies, from how many stations, and who is missing.
+//!
+//! Invariant: a site that is missing is told, also with `--quiet`. Nothing here holds patient data.
+
+use jiff::tz::TimeZone;
+
+use super::asking::{Asked, Cut};
+use crate::cli::Format;
+use crate::cli::output::Ui;
+use crate::link::verdict::Verdict;
+use crate::model::{LedgerEntry, Outcome, StationName};
+
+/// What is to be told at the end.
+pub struct Closing {
+    summary: String,
+    /// Station, outcome and what there is to say, for each station that is of interest.
+    lines: Vec<[String; 3]>,
+    /// Lines that are of interest only when asked to say more.
+    further: Vec<[String; 3]>,
+    is_all_well: bool,
+}
+
+impl Closing {
+    /// Of a query that has ended; `named` are the stations of `--from`.
+    pub fn of(asked: &Asked, verdict: Verdict, named: &[StationName]) -> Self {
+        let entries = || asked.ledger.iter().map(|(_, entry)| entry);
+        let due = entries().filter(|entry| entry.was_due).count();
+        let answered = entries()
+            .filter(|entry| entry.outcome != Outcome::Skipped && gave_something(entry))
+            .count();
+        let is_of_interest = |entry: &&LedgerEntry| {
+            !entry.is_complete()
+                || entry.detail.is_some()
+                    && (entry.outcome != Outcome::Skipped || named.contains(&entry.station))
+                || !entry.unverified_keys.is_empty() && entry.matches > 0
+        };
+        let (of_interest, others): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) =
+            entries().partition(is_of_interest);
+        let word = match (asked.cut, verdict) {
+            (_, Verdict::Failed) => " FAILED",
+            (Some(Cut::Interrupted), _) => " INTERRUPTED",
+            (_, Verdict::Partial) => " INCOMPLETE",
+            (Some(Cut::Limit), _) => " Limit reached",
+            _ if asked.unwritable > 0 => " INCOMPLETE",
+            _ => "",
+        };
+        let noun = if asked.studies == 1 { "study" } else { "studies" };
+        let from = match (answered, due) {
+            (1, 1) => "1 station".to_owned(),
+            (answered, due) if answered == due => format!("{due} stations"),
+            (answered, due) => format!("{answered} of {due} stations"),
+        };
+        let end = match (word.is_empty(), of_interest.is_empty()) {
+            (true, _) => "",
+            (false, true) => ".",
+            (false, false) => ":",
+        };
+        Closing {
+            summary: format!("{} {noun} from {from}.{word}{end}", asked.studies),
+            lines: of_interest.into_iter().map(line).collect(),
+            further: others.into_iter().map(line).collect(),
+            is_all_well: word.is_empty(),
+        }
+    }
+
+    /// Tells it.
+    pub fn tell(&self, ui: &Ui) {
+        if ui.is_quiet() {
+            if !self.is_all_well {
+                let stations = self
+                    .lines
+                    .iter()
+                    .map(|[station, outcome, _]| format!("{station} {outcome}"));
+                let stations: Vec<String> = stations.collect();
+                ui.warning(format!("{} {}", self.summary, stations.join(", ")).trim_end());
+            }
+            return;
+        }
+        if ui.format() == Format::Table || !self.is_all_well || ui.verbosity() > 0 {
+            ui.notice(&self.summary);
+        }
+        let further = self.further.iter().filter(|_| ui.verbosity() > 0);
+        let lines: Vec<&[String; 3]> = self.lines.iter().chain(further).collect();
+        let width = |column: usize| {
+            lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let (first, second) = (width(0), width(1));
+        for [station, outcome, text] in &lines {
+            ui.notice(format!("{station:first$}  {outcome:second$}  {text}").trim_end());
+        }
+    }
+}
+
+fn gave_something(entry: &LedgerEntry) -> bool {
+    entry.outcome != Outcome::Failed || entry.matches > 0
+}
+
+fn line(entry: &LedgerEntry) -> [String; 3] {
+    let mut parts: Vec<String> = Vec::new();
+    if entry.outcome == Outcome::Searched || entry.matches > 0 {
+        let millis = entry.elapsed.as_millis();
+        let noun = if entry.matches == 1 { "match" } else { "matches" };
+        parts.push(format!("{} {noun} in {millis} ms", entry.matches));
+    }
+    parts.extend(entry.detail.clone());
+    if !entry.unverified_keys.is_empty() && entry.matches > 0 {
+        parts.push(format!(
+            "not to be verified, as they did not come back: {}",
+            entry.unverified_keys.join(", ")
+        ));
+    }
+    if let Some(retry_at) = entry.retry_at {
+        let local = retry_at.to_zoned_datetime(TimeZone::system());
+        parts.push(format!("next try {}", local.strftime("%H:%M")));
+    }
+    [
+        entry.station.to_string(),
+        entry.outcome.as_str().to_owned(),
+        parts.join("; "),
+    ]
+}

@@ -1,0 +1,149 @@
+//! The filters of a query as they are typed.
+//!
+//! Invariant: each value may stand in a file or on standard input in place of the command line.
+
+use clap::ValueEnum;
+use dicom_core::Tag;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_dictionary_std::StandardDataDictionary;
+use jiff::ZonedDateTime;
+
+use crate::cli::value;
+use crate::model::{DateRange, Level, PatientIdKey, Query, Uid};
+
+/// What is searched for.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Filters")]
+pub struct Filters {
+    /// Patient ID; with ^^^ISSUER only the patient of that issuer
+    #[arg(long, value_name = "ID[^^^ISSUER]", value_parser = value::parsed::<PatientIdKey>)]
+    patient_id: Option<PatientIdKey>,
+    /// The patient ID that is the same in all clusters
+    #[arg(long, value_name = "ID", value_parser = value::text)]
+    global_id: Option<String>,
+    /// Patient's name, like 'DOE^JANE' or 'DOE*'
+    #[arg(long, value_name = "NAME", value_parser = value::text)]
+    patient_name: Option<String>,
+    /// Patient's date of birth, or a range of them
+    #[arg(long, value_name = "DATE", value_parser = date_range, allow_hyphen_values = true)]
+    birth_date: Option<DateRange>,
+    /// Study date: 2024-01-31, 2024-01-01..2024-06-30, ..2024-06-30, today, -7d..
+    #[arg(long, value_name = "DATE", value_parser = date_range, allow_hyphen_values = true)]
+    study_date: Option<DateRange>,
+    /// Any of these modalities
+    #[arg(long, value_name = "MODALITY[,…]", value_parser = value::text)]
+    modality: Vec<String>,
+    /// Accession number
+    #[arg(long, value_name = "NUMBER", value_parser = value::text)]
+    accession: Option<String>,
+    /// Any of these studies
+    #[arg(long, value_name = "UID[,…]", value_parser = value::text)]
+    study_uid: Vec<String>,
+    /// Study description, like '*CHEST*'
+    #[arg(long, value_name = "TEXT", value_parser = value::text)]
+    description: Option<String>,
+    /// What to list; series and image need --study-uid
+    #[arg(long, value_enum, default_value = "study")]
+    level: LevelWord,
+    /// Any other attribute, by keyword or gggg,eeee; without a value it is only asked for
+    #[arg(short, long, value_name = "KEYWORD[=VALUE]", value_parser = further_key)]
+    key: Vec<(Tag, String)>,
+}
+
+/// The levels of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LevelWord {
+    /// A line a study.
+    Study,
+    /// A line a series of one study.
+    Series,
+    /// A line an instance of one study.
+    Image,
+}
+
+impl Filters {
+    /// The query that they make.
+    pub fn to_query(&self) -> anyhow::Result<Query> {
+        let study_uids = listed(&self.study_uid).map(str::parse::<Uid>);
+        let query = Query {
+            level: match self.level {
+                LevelWord::Study => Level::Study,
+                LevelWord::Series => Level::Series,
+                LevelWord::Image => Level::Image,
+            },
+            patient_id: self.patient_id.clone(),
+            global_id: self.global_id.clone(),
+            patient_name: self.patient_name.clone(),
+            birth_date: self.birth_date,
+            study_date: self.study_date,
+            modalities: listed(&self.modality).map(str::to_uppercase).collect(),
+            accession_number: self.accession.clone(),
+            study_uids: study_uids.collect::<Result<_, _>>()?,
+            study_description: self.description.clone(),
+            further_keys: self.key.clone(),
+        };
+        query.check()?;
+        Ok(query)
+    }
+}
+
+/// The values of an option that takes several, divided by commas or given again.
+fn listed(values: &[String]) -> impl Iterator<Item = &str> {
+    values
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|value| !value.is_empty())
+}
+
+fn date_range(raw: &str) -> Result<DateRange, String> {
+    let today = ZonedDateTime::now().date();
+    DateRange::parse(&value::text(raw)?, today).map_err(|error| error.to_string())
+}
+
+fn further_key(raw: &str) -> Result<(Tag, String), String> {
+    let (name, value) = raw.split_once('=').unwrap_or((raw, ""));
+    let value = value::text(value)?;
+    if value.chars().any(char::is_control) {
+        return Err(format!("the value of {name} holds control characters"));
+    }
+    Ok((tag(name.trim())?, value))
+}
+
+/// Reads a keyword of PS3.6, or `gggg,eeee`, also in parentheses.
+fn tag(name: &str) -> Result<Tag, String> {
+    if let Some(entry) = StandardDataDictionary.by_name(name) {
+        return Ok(entry.tag());
+    }
+    let bare = name.trim_start_matches('(').trim_end_matches(')');
+    let number = |text: &str| {
+        (text.len() == 4)
+            .then(|| u16::from_str_radix(text, 16).ok())
+            .flatten()
+    };
+    let parsed = bare
+        .split_once(',')
+        .and_then(|(group, element)| Some(Tag(number(group)?, number(element)?)));
+    parsed.ok_or_else(|| {
+        format!("{name:?} is no attribute: give a keyword of PS3.6 like StudyID, or 0020,0010")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_dictionary_std::tags;
+
+    #[test]
+    fn a_further_key_by_keyword_or_number() {
+        assert_eq!(further_key("StudyID=77"), Ok((tags::STUDY_ID, "77".to_owned())));
+        assert_eq!(
+            further_key("0020,0010=a=b"),
+            Ok((tags::STUDY_ID, "a=b".to_owned()))
+        );
+        assert_eq!(further_key("(0020,0010)"), Ok((tags::STUDY_ID, String::new())));
+        for text in ["", "Study ID=1", "20,10=1", "0020,00100=1", "StudyID=a\nb"] {
+            assert!(further_key(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `query`: an ad-hoc linked query, run by the command itself.
+//!
+//! Invariant: no value of a key reaches the audit, and patient data go to standard output alone. What the query is, is
+//! in `filters`; how it goes, in `asking`; how it looks, in `view`, `table`, `raw` and `closing`.
+
+mod asking;
+mod closing;
+mod filters;
+mod raw;
+mod records;
+mod rows;
+mod table;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap_complete::ArgValueCompleter;
+use jiff::Timestamp;
+
+use super::error::{ExitStatus, Problem};
+use super::output::Ui;
+use super::station::not_found;
+use super::{Format, complete};
+use crate::link::policy::{Caller, Narrowing, Target, plan};
+use crate::link::verdict::Verdict;
+use crate::link::{LinkedQuery, Request};
+use crate::model::{Configuration, Kind, StationName, parse_duration};
+use asking::{Asking, Cut};
+use closing::Closing;
+use filters::Filters;
+use records::Records;
+
+/// Search the local cluster and the linked clusters, and show their studies as one list.
+///
+/// All stations that the link flags allow are asked at once. The last lines say who did not answer, or not fully; the
+/// exit status is 3 then, and 1 where no archive station answered. Needs no service.
+///
+/// The values of filters may stand in a file: --patient-id @FILE, or @- for standard input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    echo 4711 | impaxlink query --patient-id @- --modality CT,MR\n  \
+    impaxlink query --patient-name 'DOE^J*' --study-date -1y..\n  \
+    impaxlink query --study-uid 1.2.840.1 --level series\n  \
+    impaxlink query --accession A1234 --format ndjson | jq -r 'select(.type == \"study\").study_instance_uid'\n  \
+    impaxlink query -k StudyID=77 --from SITEB --format dicom-json")]
+pub struct QueryArgs {
+    #[command(flatten)]
+    filters: Filters,
+    /// Only these stations; one that the link flags don't allow is skipped, with the flag named
+    #[arg(long, value_name = "STATION", num_args = 1.., value_delimiter = ',', help_heading = "Whom to ask",
+          add = ArgValueCompleter::new(complete::station_names))]
+    from: Vec<String>,
+    /// Ask the stations of --from also where the link flags don't allow it
+    #[arg(long, requires = "from", help_heading = "Whom to ask")]
+    regardless: bool,
+    /// Only the archive stations of the local cluster
+    #[arg(long, conflicts_with = "from", help_heading = "Whom to ask")]
+    local: bool,
+    /// Ask as an internal or external station would, or as one by name
+    #[arg(long = "as", value_name = "internal|external|STATION", default_value = "internal",
+          help_heading = "Whom to ask", add = ArgValueCompleter::new(complete::station_names))]
+    caller: String,
+    /// Stop after so many studies
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How long")]
+    limit: Option<u64>,
+    /// Stop after so long, like 30s or 2m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "How long")]
+    timeout: Option<Duration>,
+}
+
+/// Runs the command.
+pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
+    let query = args.filters.to_query()?;
+    let records = Records::open(ui)?;
+    let configuration = Arc::new(records.configuration()?);
+    let caller = caller(&configuration, &args.caller)?;
+    let narrowing = Narrowing {
+        from: named_stations(&configuration, &args.from)?,
+        local_only: args.local,
+        regardless: args.regardless,
+    };
+    let targets = plan(&configuration, &caller, &query, &narrowing, Timestamp::now());
+    refuse_nobody(&configuration, &targets)?;
+    warn_of_no_archive(ui, &configuration, &narrowing);
+    records.disclose(ui, &configuration, &targets, &query);
+    let request = Request {
+        configuration: Arc::clone(&configuration),
+        query: Arc::new(query),
+        targets: targets.clone(),
+        health: records.health()?,
+        timeout: args.timeout,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let asking = Asking::new(ui, &request, args.limit);
+    let asked = runtime.block_on(async { asking.run(LinkedQuery::start(request)).await });
+    // A resolver that hangs would hold up the end otherwise.
+    runtime.shutdown_background();
+    let mut asked = asked?;
+    records.keep(ui, &asked.reports);
+    records.explain_suspensions(&targets, &mut asked.ledger);
+    let verdict = asked.verdict(&targets);
+    rows::write(ui, &mut asked, verdict)?;
+    Closing::of(&asked, verdict, &narrowing.from).tell(ui);
+    Ok(match (asked.cut, verdict) {
+        (Some(Cut::Interrupted), _) => ExitStatus::Interrupted,
+        (_, Verdict::Complete | Verdict::Cut) => ExitStatus::Done,
+        (_, Verdict::Partial) => ExitStatus::Partial,
+        (_, Verdict::Failed) => ExitStatus::Failed,
+    })
+}
+
+fn caller(configuration: &Configuration, name: &str) -> anyhow::Result<Caller> {
+    match name {
+        "internal" => Ok(Caller::Internal),
+        "external" => Ok(Caller::External),
+        name => {
+            let [name] = &named_stations(configuration, &[name.to_owned()])?[..] else {
+                return Ok(Caller::External);
+            };
+            Ok(configuration.station(name).map_or(Caller::External, Caller::of))
+        }
+    }
+}
+
+fn named_stations(configuration: &Configuration, names: &[String]) -> anyhow::Result<Vec<StationName>> {
+    let named = names.iter().map(|name| {
+        let station = configuration
+            .stations
+            .iter()
+            .find(|station| station.name.as_str() == name);
+        station
+            .map(|station| station.name.clone())
+            .ok_or_else(|| not_found(configuration, name).into())
+    });
+    named.collect()
+}
+
+fn refuse_nobody(configuration: &Configuration, targets: &[Target]) -> anyhow::Result<()> {
+    if targets.is_empty() {
+        let problem = Problem::new(ExitStatus::Failed, "there is no station to ask");
+        let hint = match configuration.stations.is_empty() {
+            true => "'impaxlink station add' registers one",
+            false => "an archive station has --kind archive, a linked one --cluster-linking",
+        };
+        return Err(problem.hint(hint).into());
+    }
+    Ok(())
+}
+
+fn warn_of_no_archive(ui: &Ui, configuration: &Configuration, narrowing: &Narrowing) {
+    let has_archive = configuration
+        .stations
+        .iter()
+        .any(|station| station.kind == Kind::Archive);
+    if !has_archive && narrowing.from.is_empty() {
+        ui.notice("there is no archive station: the local cluster is not searched");
+    }
+}
+
+/// Whether studies are written as they arrive.
+fn streams(format: Format) -> bool {
+    matches!(format, Format::Ndjson | Format::DicomJson)
+}

@@ -1,0 +1,152 @@
+//! What a query takes from the store and leaves in it.
+//!
+//! Invariant: a store that can only be read serves a query all the same; that nothing could be recorded is told. No
+//! value of a key is recorded.
+
+use std::collections::BTreeMap;
+
+use jiff::ZonedDateTime;
+
+use crate::audit::Disclosure;
+use crate::cli::attribution;
+use crate::cli::output::Ui;
+use crate::cli::station::suspended;
+use crate::link::policy::{Skip, Target};
+use crate::model::{Configuration, LedgerEntry, Query, StationName};
+use crate::store::{Access, LinkHealth, LinkReport, Store, StoreError};
+
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
+
+/// The store, as far as it is open to a query.
+pub struct Records {
+    store: Option<Store>,
+    is_read_only: bool,
+}
+
+impl Records {
+    /// Opens the store; where there is none, there is no station either.
+    pub fn open(ui: &Ui) -> anyhow::Result<Self> {
+        if !ui.store_path().exists() {
+            return Ok(Records {
+                store: None,
+                is_read_only: true,
+            });
+        }
+        let written = Store::open(ui.store_path(), Access::ReadWrite);
+        let is_read_only = written.is_err();
+        let store = match written {
+            Ok(store) => store,
+            Err(StoreError::ReadOnly { .. } | StoreError::NotPermitted { .. } | StoreError::InUse { .. }) => {
+                ui.store(Access::ReadOnly)?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Records {
+            store: Some(store),
+            is_read_only,
+        })
+    }
+
+    /// The saved configuration.
+    pub fn configuration(&self) -> anyhow::Result<Configuration> {
+        Ok(self
+            .store
+            .as_ref()
+            .map(Store::configuration)
+            .transpose()?
+            .unwrap_or_default())
+    }
+
+    /// How the links fared before.
+    pub fn health(&self) -> anyhow::Result<BTreeMap<StationName, LinkHealth>> {
+        Ok(self
+            .store
+            .as_ref()
+            .map(Store::link_health)
+            .transpose()?
+            .unwrap_or_default())
+    }
+
+    /// Records by which keys, and where, patient data are asked for.
+    pub fn disclose(&self, ui: &Ui, configuration: &Configuration, targets: &[Target], query: &Query) {
+        let asked = targets.iter().filter(|target| target.skip.is_none());
+        let stations = asked.filter_map(|target| configuration.stations.get(target.station));
+        let disclosure = Disclosure {
+            stations: stations.map(|station| station.name.clone()).collect(),
+            keywords: keywords(query),
+        };
+        let attribution = attribution::with_command("impaxlink query".to_owned());
+        self.write(ui, |store| store.record_disclosure(&attribution, &disclosure));
+    }
+
+    /// Keeps how the links fared.
+    pub fn keep(&self, ui: &Ui, reports: &[LinkReport]) {
+        self.write(ui, |store| store.record_link_health(reports));
+    }
+
+    fn write(&self, ui: &Ui, write: impl FnOnce(&Store) -> Result<(), StoreError>) {
+        let Some(store) = &self.store else { return };
+        if self.is_read_only {
+            if ui.verbosity() > 0 {
+                ui.notice("the store can't be written: the query leaves no record in it");
+            }
+        } else if let Err(error) = write(store) {
+            ui.notice(&format!("not recorded: {error}"));
+        }
+    }
+
+    /// Says of suspended stations until when, by whom and why.
+    pub fn explain_suspensions(&self, targets: &[Target], ledger: &mut [(usize, LedgerEntry)]) {
+        let now = ZonedDateTime::now();
+        for (target, entry) in ledger {
+            let Some(Skip::Suspended(suspension)) = targets.get(*target).and_then(|target| target.skip)
+            else {
+                continue;
+            };
+            let saved = self.store.as_ref().and_then(|store| {
+                store
+                    .last_change_of(&entry.station, "suspended_until")
+                    .ok()
+                    .flatten()
+            });
+            let mut detail = suspended(suspension, &now);
+            if let Some(saved) = saved {
+                detail.push_str(&format!(" by {}", saved.attribution.person()));
+                if let Some(reason) = &saved.attribution.reason {
+                    detail.push_str(&format!(", {reason}"));
+                }
+            }
+            entry.detail = Some(detail);
+        }
+    }
+}
+
+/// The keywords of the keys that have a value.
+fn keywords(query: &Query) -> Vec<String> {
+    let keyword = |tag| match StandardDataDictionary.by_tag(tag) {
+        Some(entry) => entry.alias().to_owned(),
+        None => tag.to_string(),
+    };
+    let given = [
+        (tags::PATIENT_ID, query.patient_id.is_some()),
+        (tags::PATIENT_NAME, query.patient_name.is_some()),
+        (tags::PATIENT_BIRTH_DATE, query.birth_date.is_some()),
+        (tags::STUDY_DATE, query.study_date.is_some()),
+        (tags::MODALITIES_IN_STUDY, !query.modalities.is_empty()),
+        (tags::ACCESSION_NUMBER, query.accession_number.is_some()),
+        (tags::STUDY_INSTANCE_UID, !query.study_uids.is_empty()),
+        (tags::STUDY_DESCRIPTION, query.study_description.is_some()),
+    ];
+    let further = query
+        .further_keys
+        .iter()
+        .map(|(tag, value)| (*tag, !value.is_empty()));
+    let all = given.into_iter().chain(further);
+    let mut keywords: Vec<String> = all
+        .filter(|(_, is_given)| *is_given)
+        .map(|(tag, _)| keyword(tag))
+        .collect();
+    keywords.extend(query.global_id.is_some().then(|| "GlobalPatientID".to_owned()));
+    keywords
+}

@@ -1,0 +1,145 @@
+//! A query's answer as a table for people: newest first, conflicts under the study that they concern.
+//!
+//! Invariant: what is at stake is never cut away: a conflict has a line of its own, a partial copy says so.
+
+use crate::cli::output::{Columns, Ui};
+use crate::link::merge::{Conflict, MergedStudy, Source};
+use crate::link::policy::Role;
+use crate::model::{Level, PatientId, SeriesAnswer};
+
+/// Writes the table of that level.
+pub fn write(ui: &mut Ui, studies: &[MergedStudy], sources: &[Source], level: Level) -> anyhow::Result<()> {
+    if studies.is_empty() {
+        return Ok(());
+    }
+    studies_table(ui, studies, sources)?;
+    for study in studies.iter().filter(|_| level != Level::Study) {
+        ui.line("")?;
+        match level {
+            Level::Study => {}
+            Level::Series => series_table(ui, &study.study.series)?,
+            Level::Image => images_table(ui, &study.study.series)?,
+        }
+    }
+    Ok(())
+}
+
+fn studies_table(ui: &mut Ui, studies: &[MergedStudy], sources: &[Source]) -> anyhow::Result<()> {
+    let has_reports = studies
+        .iter()
+        .any(|study| study.study.interpretation_status.is_some());
+    let mut heading = vec![
+        "DATE",
+        "MOD",
+        "STUDY",
+        "PATIENT",
+        "ID (ISSUER)",
+        "REPORT",
+        "IMAGES>",
+        "BEST",
+    ];
+    heading.retain(|name| has_reports || *name != "REPORT");
+    let mut table = Columns::new(&heading);
+    for merged in studies {
+        let study = &merged.study;
+        let mut cells = vec![
+            or_dash(study.study_date),
+            or_dash((!study.modalities.is_empty()).then(|| study.modalities.join(","))),
+            or_dash(study.study_description.as_ref()),
+            or_dash(study.patient_name.as_ref()),
+            identity(&study.patient_id),
+        ];
+        if has_reports {
+            cells.push(or_dash(study.interpretation_status.as_ref()));
+        }
+        cells.push(or_dash(study.instances));
+        cells.push(best(merged, sources));
+        table.row(cells);
+        for conflict in &merged.conflicts {
+            table.row(conflict_cells(conflict, sources, has_reports));
+        }
+    }
+    Ok(ui.table(table)?)
+}
+
+fn conflict_cells(conflict: &Conflict, sources: &[Source], has_reports: bool) -> Vec<String> {
+    let station = sources
+        .get(conflict.source)
+        .map_or("", |source| source.station.as_str());
+    let mut cells = vec![
+        String::new(),
+        String::new(),
+        "CONFLICT: same UID".to_owned(),
+        or_dash(conflict.patient_name.as_ref()),
+        identity(&conflict.patient_id),
+    ];
+    cells.extend(has_reports.then(String::new));
+    cells.extend([String::new(), station.to_owned()]);
+    cells
+}
+
+/// `4711 (NORTH)`; an inferred domain ends in a question mark.
+fn identity(patient: &PatientId) -> String {
+    let id = if patient.id.is_empty() { "-" } else { &patient.id };
+    format!("{id} ({})", patient.domain)
+}
+
+/// `SITEB, cache (3 of 220 here)`.
+fn best(merged: &MergedStudy, sources: &[Source]) -> String {
+    let Some(best) = merged.best_location() else {
+        return "none".to_owned();
+    };
+    let role = |source: usize| sources.get(source).map(|source| source.role);
+    let mut text = sources
+        .get(best.source)
+        .map(|source| source.station.to_string())
+        .unwrap_or_default();
+    if let Some(availability) = best.availability {
+        text.push_str(&format!(", {}", availability.as_str()));
+    }
+    let here = merged
+        .locations
+        .iter()
+        .find(|location| role(location.source) == Some(Role::Archive));
+    match (here.and_then(|here| here.instances), best.instances) {
+        (Some(here), Some(whole)) if role(best.source) == Some(Role::Linked) && here < whole => {
+            text.push_str(&format!(" ({here} of {whole} here)"));
+        }
+        _ => {}
+    }
+    text
+}
+
+fn series_table(ui: &mut Ui, all: &[SeriesAnswer]) -> anyhow::Result<()> {
+    let mut table = Columns::new(&["NO>", "MOD", "SERIES", "BODY PART", "IMAGES>", "SERIES UID"]);
+    for series in all {
+        table.row([
+            or_dash(series.series_number),
+            or_dash(series.modality.as_ref()),
+            or_dash(series.series_description.as_ref()),
+            or_dash(series.body_part_examined.as_ref()),
+            or_dash(series.instances),
+            series.series_instance_uid.to_string(),
+        ]);
+    }
+    Ok(ui.table(table)?)
+}
+
+fn images_table(ui: &mut Ui, all: &[SeriesAnswer]) -> anyhow::Result<()> {
+    let mut table = Columns::new(&["SERIES>", "MOD", "NO>", "INSTANCE UID"]);
+    for series in all {
+        for image in &series.images {
+            table.row([
+                or_dash(series.series_number),
+                or_dash(series.modality.as_ref()),
+                or_dash(image.instance_number),
+                image.sop_instance_uid.to_string(),
+            ]);
+        }
+    }
+    Ok(ui.table(table)?)
+}
+
+fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
