@@ -15,8 +15,8 @@ use dicom_ul::pdu::{
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::requestor::user_information;
 use super::stream::{Incoming, PduStream};
+use super::user_information::{UserInformation, our_items};
 use super::{
     Abort, Association, Awaited, Context, Error, Limits, Peer, PresentationContext, Rejection,
     TransferSyntax, Violation, trim_padding, uids,
@@ -134,7 +134,7 @@ fn check_request(received: &AssociationRQ, address: SocketAddr) -> Result<Associ
     Ok(AssociationRequest {
         calling: requested_title(&received.calling_ae_title),
         called: requested_title(&received.called_ae_title),
-        peer: Peer::from_user_information(address, &received.user_variables),
+        peer: Peer::new(address, UserInformation::of_items(&received.user_variables)),
         abstract_syntaxes: syntaxes.collect(),
     })
 }
@@ -204,7 +204,7 @@ impl PendingAssociation {
             called_ae_title: self.received.called_ae_title.clone(),
             application_context_name: uids::APPLICATION_CONTEXT.to_owned(),
             presentation_contexts: results,
-            user_variables: user_information(self.options.limits.max_pdu_length),
+            user_variables: our_items(self.options.limits.max_pdu_length),
         });
         let (awaited, after) = (Awaited::Sending, self.options.associate_timeout);
         let sent = timeout(after, self.stream.send(&[answer])).await;

@@ -17,6 +17,7 @@
 //! - [`charset`]: text by Specific Character Set
 //! - `command`: command sets
 //! - `assembler`: presentation data values into messages
+//! - `associate_accept`, `user_information`: parts of the negotiation, as they travel
 //! - `stream`, `association`: PDUs over a socket, messages over those
 //! - `requestor`, `scu`: associations that we open, and what we ask over them
 //! - `acceptor`, `scp`: associations that others open, and how they are served
@@ -26,6 +27,7 @@
 
 mod acceptor;
 mod assembler;
+mod associate_accept;
 mod association;
 mod builder;
 pub mod charset;
@@ -42,6 +44,7 @@ mod status;
 mod stream;
 mod transfer_syntax;
 pub mod uids;
+mod user_information;
 
 pub use acceptor::{
     AcceptorOptions, AssociationRequest, PendingAssociation, RequestedTitle, receive_request,

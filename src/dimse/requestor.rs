@@ -8,16 +8,15 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use dicom_ul::pdu::{
-    AssociationAC, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason, UserVariableItem,
-};
+use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::associate_accept::ContextResult;
 use super::stream::{Incoming, PduStream};
+use super::user_information::our_items;
 use super::{
     Abort, Association, Awaited, Context, ContextRefusal, Error, Limits, Peer, TransferSyntax, Violation,
     uids,
@@ -178,9 +177,8 @@ async fn negotiate(socket: TcpStream, options: &RequestorOptions) -> Result<Asso
     stream.send(&[association_request(&proposed, options)]).await?;
     match stream.receive(awaited).await {
         Ok(Incoming::AssociateAccept(accept)) => {
-            let (contexts, refused) =
-                read_results(&options.contexts, &proposed, &accept.presentation_contexts);
-            let peer = describe_peer(address, &accept);
+            let (contexts, refused) = read_results(&options.contexts, &proposed, &accept.results);
+            let peer = Peer::new(address, accept.user_information);
             Ok(Association::new(stream, peer, contexts, refused, options.limits))
         }
         Ok(Incoming::Rejected(rejection)) => Err(Error::Rejected(rejection)),
@@ -220,23 +218,14 @@ fn association_request(proposed: &[PresentationContextProposed], options: &Reque
         called_ae_title: options.called.to_string(),
         application_context_name: uids::APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: proposed.to_vec(),
-        user_variables: user_information(options.limits.max_pdu_length),
+        user_variables: our_items(options.limits.max_pdu_length),
     })
-}
-
-/// The user information that we announce, asking or answering.
-pub(super) fn user_information(max_pdu_length: u32) -> Vec<UserVariableItem> {
-    vec![
-        UserVariableItem::MaxLength(max_pdu_length),
-        UserVariableItem::ImplementationClassUID(uids::IMPLEMENTATION_CLASS_UID.to_owned()),
-        UserVariableItem::ImplementationVersionName(uids::IMPLEMENTATION_VERSION_NAME.to_owned()),
-    ]
 }
 
 fn read_results(
     options: &[PresentationContext],
     proposed: &[PresentationContextProposed],
-    results: &[PresentationContextResult],
+    results: &[ContextResult],
 ) -> (Vec<Context>, Vec<(String, ContextRefusal)>) {
     let mut accepted = Vec::new();
     let mut refused = Vec::new();
@@ -257,56 +246,16 @@ fn read_results(
 
 fn usable(
     wanted: &PresentationContext,
-    result: Option<&PresentationContextResult>,
+    result: Option<&ContextResult>,
 ) -> Result<TransferSyntax, ContextRefusal> {
     let result = result.ok_or(ContextRefusal::Unanswered)?;
-    match result.reason {
-        PresentationContextResultReason::Acceptance => TransferSyntax::from_uid(&result.transfer_syntax)
+    match result.result {
+        0 => TransferSyntax::from_uid(&result.transfer_syntax)
             .filter(|syntax| wanted.transfer_syntaxes.contains(syntax))
             .ok_or(ContextRefusal::TransferSyntaxes),
-        PresentationContextResultReason::UserRejection => Err(ContextRefusal::User),
-        PresentationContextResultReason::NoReason => Err(ContextRefusal::NoReason),
-        PresentationContextResultReason::AbstractSyntaxNotSupported => Err(ContextRefusal::AbstractSyntax),
-        PresentationContextResultReason::TransferSyntaxesNotSupported => {
-            Err(ContextRefusal::TransferSyntaxes)
-        }
+        1 => Err(ContextRefusal::User),
+        3 => Err(ContextRefusal::AbstractSyntax),
+        4 => Err(ContextRefusal::TransferSyntaxes),
+        _ => Err(ContextRefusal::NoReason),
     }
-}
-
-fn describe_peer(address: SocketAddr, accept: &AssociationAC) -> Peer {
-    Peer::from_user_information(address, &accept.user_variables)
-}
-
-impl Peer {
-    /// What the user information of an A-ASSOCIATE PDU says of its sender.
-    pub(super) fn from_user_information(address: SocketAddr, items: &[UserVariableItem]) -> Self {
-        let mut peer = Peer {
-            address,
-            implementation_class_uid: String::new(),
-            implementation_version_name: String::new(),
-            max_pdu_length: 0,
-        };
-        for item in items {
-            match item {
-                UserVariableItem::MaxLength(length) => peer.max_pdu_length = *length,
-                UserVariableItem::ImplementationClassUID(uid) => {
-                    peer.implementation_class_uid = printable(uid)
-                }
-                UserVariableItem::ImplementationVersionName(name) => {
-                    peer.implementation_version_name = printable(name);
-                }
-                _ => {}
-            }
-        }
-        peer
-    }
-}
-
-/// Text from a peer, fit for a terminal.
-fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }

@@ -6,11 +6,12 @@
 
 use std::io;
 
-use bytes::{Buf, BytesMut};
-use dicom_ul::pdu::{AssociationAC, AssociationRQ, PDataValue, Pdu, read_pdu, write_pdu};
+use bytes::BytesMut;
+use dicom_ul::pdu::{AssociationRQ, PDataValue, Pdu, read_pdu, write_pdu};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::associate_accept::AssociateAccept;
 use super::{Abort, Awaited, Error, Rejection, Violation};
 
 /// The longest A-ASSOCIATE PDU that is taken, in bytes. PS3.8 sets no limit; 128 presentation contexts with every
@@ -29,7 +30,7 @@ const LARGEST_READ: usize = 128 * 1024;
 #[derive(Debug)]
 pub(super) enum Incoming {
     AssociateRequest(AssociationRQ),
-    AssociateAccept(AssociationAC),
+    AssociateAccept(AssociateAccept),
     Rejected(Rejection),
     Data(Vec<PDataValue>),
     ReleaseRequest,
@@ -189,37 +190,32 @@ fn is_closed(error: &io::Error) -> bool {
 /// Decodes a whole PDU of a known type.
 fn decode(pdu_type: u8, whole: BytesMut) -> Result<Incoming, Error> {
     let unreadable = |name| Error::from(Violation::UnreadablePdu(name));
-    let short = whole
-        .get(PDU_HEADER..PDU_HEADER + 4)
-        .and_then(|body| <[u8; 4]>::try_from(body).ok());
-    match (pdu_type, short) {
-        (0x03, Some([_, result, source, reason])) => {
-            return Ok(Incoming::Rejected(Rejection {
+    let body = whole.get(PDU_HEADER..).unwrap_or_default();
+    match pdu_type {
+        0x02 => match AssociateAccept::read(body) {
+            Some(accept) => Ok(Incoming::AssociateAccept(accept)),
+            None => Err(unreadable("A-ASSOCIATE-AC")),
+        },
+        0x03 => match body.first_chunk::<4>() {
+            Some(&[_, result, source, reason]) => Ok(Incoming::Rejected(Rejection {
                 result,
                 source,
                 reason,
-            }));
-        }
-        (0x03, None) => return Err(unreadable("A-ASSOCIATE-RJ")),
+            })),
+            None => Err(unreadable("A-ASSOCIATE-RJ")),
+        },
         // Nothing in these tells more than that they came.
-        (0x05, _) => return Ok(Incoming::ReleaseRequest),
-        (0x06, _) => return Ok(Incoming::ReleaseResponse),
-        (0x07, short) => {
-            let [_, _, source, reason] = short.unwrap_or([0, 0, 0, 0]);
-            return Ok(Incoming::Aborted(Abort { source, reason }));
+        0x05 => Ok(Incoming::ReleaseRequest),
+        0x06 => Ok(Incoming::ReleaseResponse),
+        0x07 => {
+            let [_, _, source, reason] = *body.first_chunk().unwrap_or(&[0; 4]);
+            Ok(Incoming::Aborted(Abort { source, reason }))
         }
-        _ => {}
-    }
-    let bytes = whole.freeze();
-    debug_assert!(bytes.remaining() >= PDU_HEADER);
-    match read_pdu(bytes, dicom_ul::pdu::MAXIMUM_PDU_SIZE, false) {
-        Ok(Some(Pdu::AssociationRQ(request))) => Ok(Incoming::AssociateRequest(request)),
-        Ok(Some(Pdu::AssociationAC(accept))) => Ok(Incoming::AssociateAccept(accept)),
-        Ok(Some(Pdu::PData { data })) => Ok(Incoming::Data(data)),
-        _ => Err(unreadable(match pdu_type {
-            0x01 => "A-ASSOCIATE-RQ",
-            0x02 => "A-ASSOCIATE-AC",
-            _ => "P-DATA-TF",
-        })),
+        _ => match read_pdu(whole.freeze(), dicom_ul::pdu::MAXIMUM_PDU_SIZE, false) {
+            Ok(Some(Pdu::AssociationRQ(request))) => Ok(Incoming::AssociateRequest(request)),
+            Ok(Some(Pdu::PData { data })) => Ok(Incoming::Data(data)),
+            _ if pdu_type == 0x01 => Err(unreadable("A-ASSOCIATE-RQ")),
+            _ => Err(unreadable("P-DATA-TF")),
+        },
     }
 }

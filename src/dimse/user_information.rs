@@ -1,0 +1,68 @@
+//! The user information of A-ASSOCIATE PDUs, ours and the peer's (PS3.7 annex D.3.3, PS3.8 annex D).
+//!
+//! Invariant: what came from a peer holds no control characters. Extended negotiations are passed over.
+
+use dicom_ul::pdu::UserVariableItem;
+
+use super::associate_accept::for_each_item;
+use super::uids;
+
+/// What one side says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct UserInformation {
+    /// The longest P-DATA-TF that it takes, in bytes; 0 is no limit.
+    pub(super) max_pdu_length: u32,
+    pub(super) implementation_class_uid: String,
+    pub(super) implementation_version_name: String,
+}
+
+impl UserInformation {
+    /// Reads the content of a user information item; `None` where lengths do not fit.
+    pub(super) fn read(content: &[u8]) -> Option<Self> {
+        let mut information = UserInformation::default();
+        for_each_item(content, |kind, content| {
+            let text = || printable(&String::from_utf8_lossy(content));
+            match kind {
+                0x51 => information.max_pdu_length = u32::from_be_bytes(*content.first_chunk()?),
+                0x52 => information.implementation_class_uid = text(),
+                0x55 => information.implementation_version_name = text(),
+                _ => {}
+            }
+            Some(())
+        })?;
+        Some(information)
+    }
+
+    /// The same from the items that dicom-ul has read.
+    pub(super) fn of_items(items: &[UserVariableItem]) -> Self {
+        let mut information = UserInformation::default();
+        for item in items {
+            match item {
+                UserVariableItem::MaxLength(length) => information.max_pdu_length = *length,
+                UserVariableItem::ImplementationClassUID(uid) => {
+                    information.implementation_class_uid = printable(uid);
+                }
+                UserVariableItem::ImplementationVersionName(name) => {
+                    information.implementation_version_name = printable(name);
+                }
+                _ => {}
+            }
+        }
+        information
+    }
+}
+
+/// What we say of ourselves, asking or answering.
+pub(super) fn our_items(max_pdu_length: u32) -> Vec<UserVariableItem> {
+    vec![
+        UserVariableItem::MaxLength(max_pdu_length),
+        UserVariableItem::ImplementationClassUID(uids::IMPLEMENTATION_CLASS_UID.to_owned()),
+        UserVariableItem::ImplementationVersionName(uids::IMPLEMENTATION_VERSION_NAME.to_owned()),
+    ]
+}
+
+/// Text from a peer, fit for a terminal.
+fn printable(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    text.trim().to_owned()
+}
