@@ -124,7 +124,7 @@ impl Force {
         };
         let _ = ui;
         let message = format!("saved as generation {generation}, but the reload command {what}");
-        let hint = "'impaxlink reload' runs it again; 'impaxlink config get reload.command' shows it";
+        let hint = "'impaxlink config get reload.command' shows it: mend it, or run it by hand";
         Err(Problem::new(ExitStatus::Failed, message).hint(hint).into())
     }
 }

@@ -71,7 +71,7 @@ impl Bound {
             listener: Arc::new(self.listener),
             asked: self.asked,
             local: self.local,
-            stop: CancellationToken::new(),
+            stop: service.drain.child_token(),
         };
         let (listener, stop) = (Arc::clone(&listening.listener), listening.stop.clone());
         tokio::spawn(take_connections(Arc::clone(service), listener, stop));

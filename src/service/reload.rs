@@ -102,7 +102,7 @@ impl Reloader {
                 tracing::info!("generation {} in force", report.generation);
             }
             Ok(report) => tracing::info!(
-                "generation {} in force, {} before, {} changes",
+                "generation {} in force after {}, changes: {}",
                 report.generation,
                 report.previous,
                 report.changes.len()

@@ -91,7 +91,10 @@ pub fn run(path: &Path) -> Result<Ended, ServeError> {
         .build()
         .map_err(ServeError::System)?;
     let ended = runtime.block_on(serve(path, &lock));
-    runtime.shutdown_timeout(LAST_WRITES);
+    match ended {
+        Ok(Ended::AtOnce) => runtime.shutdown_background(),
+        _ => runtime.shutdown_timeout(LAST_WRITES),
+    }
     ended
 }
 

@@ -1,5 +1,5 @@
-//! When each link is tried: at once when it is new or changed, every minute while it answers, ever more rarely while it
-//! does not.
+//! When each link is tried: at once when it is new or changed, every minute while it answers, and while it does not as
+//! rarely as `link::health` says.
 //!
 //! Invariant: pure; time and chance are given. A station is tried by one attempt at a time, suspended ones not at all,
 //! and the outcome of an attempt counts only for the station as it was when the attempt began.
@@ -10,13 +10,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::link::health::wait_after;
 use crate::model::{Configuration, Kind, Station, StationName};
 
-/// How often a link that answers is tried, and how long after its first failure one that does not.
+/// How often a link that answers is tried.
 const INTERVAL: Duration = Duration::from_secs(60);
-
-/// The longest time between two attempts.
-const LONGEST: Duration = Duration::from_secs(600);
 
 /// The links and when each is due.
 #[derive(Debug, Default)]
@@ -130,8 +128,11 @@ fn is_watched(station: &Station) -> bool {
 }
 
 fn pause(failures: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    INTERVAL.saturating_mul(doubled).min(LONGEST)
+    if failures == 0 {
+        INTERVAL
+    } else {
+        wait_after(failures)
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +182,7 @@ mod tests {
         };
         let failures: Vec<_> = [false; 6].into_iter().map(&mut end).collect();
         let waits = failures.iter().map(|(wait, _)| *wait);
-        assert_eq!(waits.collect::<Vec<_>>(), [60, 120, 240, 480, 600, 600]);
+        assert_eq!(waits.collect::<Vec<_>>(), [30, 60, 120, 240, 480, 600]);
         let news = failures.iter().map(|(_, is_news)| *is_news);
         assert_eq!(
             news.collect::<Vec<_>>(),
@@ -189,7 +190,7 @@ mod tests {
         );
         assert_eq!(
             [end(true), end(true), end(false)],
-            [(60, true), (60, false), (60, true)]
+            [(60, true), (60, false), (30, true)]
         );
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use impaxlink::service::control::{self, ControlError};
 
 use crate::support::env::Env;
-use crate::support::service::{PATIENCE, Service, save, start, station};
+use crate::support::service::{PATIENCE, Service, save, set, start, station};
 
 fn connect(service: &Service) -> UnixStream {
     let stream = UnixStream::connect(service.socket()).unwrap();
@@ -119,12 +119,42 @@ fn a_frozen_service_is_not_waited_for_longer_than_asked() {
     assert!(control::ping(&service.env.store(), PATIENCE).is_ok());
 }
 
+/// Only root can be somebody else.
+#[test]
+fn a_member_of_the_stores_group_may_reload_and_a_stranger_may_not() {
+    const GROUP: u32 = 54_321;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let env = Env::new();
+    let folder = env.store().parent().unwrap().to_owned();
+    std::fs::create_dir_all(&folder).unwrap();
+    std::os::unix::fs::chown(&folder, None, Some(GROUP)).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o2771)).unwrap();
+    for path in [env.path(), folder.parent().unwrap()] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    save(&env, |configuration| set(configuration, "listen", "127.0.0.1:0"));
+    let _service = start(&env);
+    let program = env.path().join("impaxlink");
+    std::fs::copy(env!("CARGO_BIN_EXE_impaxlink"), &program).unwrap();
+    let reload_with = |group: u32| {
+        let mut command = env.command("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", &format!("--groups={group}")]);
+        command.arg(&program).arg("reload").output().unwrap()
+    };
+    let member = reload_with(GROUP);
+    assert!(member.status.success(), "{member:?}");
+    let stranger = reload_with(GROUP + 1);
+    assert_eq!(stranger.status.code(), Some(6), "{stranger:?}");
+}
+
 #[test]
 fn two_services_on_two_stores_do_not_meet() {
     let one = Service::start(vec![]);
     let env = Env::new();
     save(&env, |configuration| {
-        crate::support::service::set(configuration, "listen", "127.0.0.1:0");
+        set(configuration, "listen", "127.0.0.1:0");
     });
     let other = start(&env);
     assert_eq!(one.status().pid, one.process.id());

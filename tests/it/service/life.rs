@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::support::env::Env;
 use crate::support::process::listens;
-use crate::support::service::{PATIENCE, Service, block_on, save, set, start, station};
+use crate::support::service::{PATIENCE, Service, block_on, save, set, start, station, wait_for};
 
 #[test]
 fn a_second_service_on_the_same_store_is_refused_with_the_first_ones_pid() {
@@ -72,7 +72,7 @@ fn a_request_under_way_has_the_time_to_end_and_a_second_signal_does_not_wait() {
     let mut stream = half_a_request(&service);
     service.process.signal(Signal::TERM);
     service.wait_for("the drain", |status| status.ending);
-    assert!(!listens(service.port), "it takes no more");
+    wait_for("the end of listening", || !listens(service.port));
     service
         .env
         .impaxlink(&["reload"])
