@@ -203,8 +203,7 @@ fn rollback(ui: &mut Ui, generation: Generation, args: &ChangeArgs) -> anyhow::R
         args,
         &[format!("configuration of generation {generation}")],
         |configuration| {
-            configuration.settings = earlier.settings;
-            configuration.stations = earlier.stations;
+            *configuration = earlier;
             Ok(())
         },
     )

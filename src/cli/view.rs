@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::audit::{AuditRecord, EventKind, Hash};
-use crate::model::{Change, Configuration, Generation, Settings, Station, Subject};
+use crate::model::{Change, Configuration, Generation, MappingTable, Settings, Station, Subject};
 use crate::store::SavedGeneration;
 
 /// The version of all documents here.
@@ -59,10 +59,10 @@ pub struct StationView<'a> {
 /// One changed field.
 #[derive(Debug, Serialize)]
 pub struct ChangeView<'a> {
-    /// `station` or `setting`.
+    /// `station`, `setting`, `mapping_tables` or `mapping_rule`.
     pub subject: &'static str,
-    /// Its name or key.
-    pub name: &'a str,
+    /// Its name or key; null of the mapping tables as a whole.
+    pub name: Option<&'a str>,
     /// The field; null where the whole subject came or went.
     pub field: Option<&'a str>,
     /// The value before.
@@ -74,12 +74,14 @@ pub struct ChangeView<'a> {
 impl<'a> From<&'a Change> for ChangeView<'a> {
     fn from(change: &'a Change) -> Self {
         let (subject, name) = match &change.subject {
-            Subject::Station(name) => ("station", name),
-            Subject::Setting(key) => ("setting", key),
+            Subject::Station(name) => ("station", Some(name)),
+            Subject::Setting(key) => ("setting", Some(key)),
+            Subject::MappingTables => ("mapping_tables", None),
+            Subject::MappingRule(key) => ("mapping_rule", Some(key)),
         };
         ChangeView {
             subject,
-            name,
+            name: name.map(String::as_str),
             field: change.field.as_deref(),
             before: &change.before,
             after: &change.after,
@@ -154,6 +156,8 @@ pub struct ConfigurationView<'a> {
     generation: Generation,
     settings: &'a Settings,
     stations: &'a [Station],
+    /// The cluster's own mapping tables; null where the shipped ones are in force.
+    mapping: Option<&'a MappingTable>,
 }
 
 impl<'a> From<&'a Configuration> for ConfigurationView<'a> {
@@ -162,6 +166,7 @@ impl<'a> From<&'a Configuration> for ConfigurationView<'a> {
             generation: configuration.generation,
             settings: &configuration.settings,
             stations: &configuration.stations,
+            mapping: configuration.mapping.as_ref(),
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Invariant: the differences of equal configurations are none, and a `Change` never has equal sides.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Configuration, Settings, Station, StationName};
+use super::{Configuration, MappingRule, MappingTable, Settings, Station, StationName};
 
 /// What a change is made to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub enum Subject {
     Station(String),
     /// A setting, by its key.
     Setting(String),
+    /// The mapping tables as a whole: the cluster's own came, or went in favour of the shipped ones.
+    MappingTables,
+    /// A mapping rule, by its target and conditions.
+    MappingRule(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -24,6 +28,8 @@ impl std::fmt::Display for Subject {
         match self {
             Subject::Station(name) => write!(f, "station {name}"),
             Subject::Setting(key) => write!(f, "setting {key}"),
+            Subject::MappingTables => f.write_str("mapping tables"),
+            Subject::MappingRule(key) => write!(f, "mapping rule {key}"),
         }
     }
 }
@@ -41,10 +47,17 @@ pub struct Change {
     pub after: Value,
 }
 
-/// The changes that lead from `before` to `after`: settings first, then stations in order of name. A station that is
-/// missing after, and one that is new at the same address, are one station with a new name.
+/// The changes that lead from `before` to `after`: settings first, then stations in order of name, then mapping rules.
 pub fn changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
     let mut found = setting_changes(&before.settings, &after.settings);
+    found.extend(changes_of_stations(before, after));
+    found.extend(mapping_changes(before, after));
+    found
+}
+
+/// A station that is missing after, and one that is new at the same address, are one station with a new name.
+fn changes_of_stations(before: &Configuration, after: &Configuration) -> Vec<Change> {
+    let mut found = Vec::new();
     let (names_before, names_after) = (by_name(before), by_name(after));
     let mut new_ones: Vec<&Station> = after
         .stations
@@ -80,13 +93,21 @@ pub fn station_changes(before: &Station, after: &Station) -> Vec<Change> {
     if before == after {
         return Vec::new();
     }
-    let (Value::Object(old), Value::Object(new)) = (document(before), document(after)) else {
+    field_changes(
+        &Subject::Station(after.name.to_string()),
+        document(before),
+        document(after),
+    )
+}
+
+fn field_changes(subject: &Subject, before: Value, after: Value) -> Vec<Change> {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
         return Vec::new();
     };
     old.into_iter()
         .filter(|(field, value)| new.get(field) != Some(value))
         .map(|(field, value)| Change {
-            subject: Subject::Station(after.name.to_string()),
+            subject: subject.clone(),
             after: new.get(&field).cloned().unwrap_or(Value::Null),
             field: Some(field),
             before: value,
@@ -115,6 +136,50 @@ fn setting_changes(before: &Settings, after: &Settings) -> Vec<Change> {
         .collect()
 }
 
+/// Rule by rule, between the tables in force. Where own tables come or go they stand before that as a whole: what the
+/// shipped ones are depends on the program's version, so that no history could be told from differences to them.
+fn mapping_changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
+    if before.mapping == after.mapping {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if before.mapping.is_none() || after.mapping.is_none() {
+        found.push(Change {
+            subject: Subject::MappingTables,
+            field: None,
+            before: document(&before.mapping),
+            after: document(&after.mapping),
+        });
+    }
+    found.extend(rule_changes(before.mapping_in_force(), after.mapping_in_force()));
+    found
+}
+
+fn rule_changes(before: &MappingTable, after: &MappingTable) -> Vec<Change> {
+    let by_key = |table: &MappingTable| -> BTreeMap<String, MappingRule> {
+        let rules = table.rules().iter();
+        rules.map(|rule| (rule.key(), rule.clone())).collect()
+    };
+    let (old, new) = (by_key(before), by_key(after));
+    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let changes_of = |key: &String| {
+        let subject = Subject::MappingRule(key.clone());
+        match (old.get(key), new.get(key)) {
+            (Some(old), Some(new)) if old == new => Vec::new(),
+            (Some(old), Some(new)) => field_changes(&subject, document(old), document(new)),
+            (old, new) => vec![Change {
+                subject,
+                field: None,
+                before: document(&old),
+                after: document(&new),
+            }],
+        }
+    };
+    keys.into_iter().flat_map(changes_of).collect()
+}
+
 fn whole_station(station: &Station, before: Value, after: Value) -> Change {
     Change {
         subject: Subject::Station(station.name.to_string()),
@@ -124,9 +189,10 @@ fn whole_station(station: &Station, before: Value, after: Value) -> Change {
     }
 }
 
-/// The station's JSON document. Serialising it can't fail: its keys are strings and its numbers finite.
-fn document(station: &Station) -> Value {
-    serde_json::to_value(station).unwrap_or(Value::Null)
+/// The JSON document of a station, a rule or tables; null for none. Serialising it can't fail: its keys are strings and
+/// its numbers finite.
+fn document<T: Serialize>(subject: &T) -> Value {
+    serde_json::to_value(subject).unwrap_or(Value::Null)
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! The whole configuration of one generation: settings and stations, and what must hold between them.
+//! The whole configuration of one generation: settings, stations and mapping tables, and what must hold between them.
 //!
 //! Invariants (checked by `Configuration::check`): station names differ, ignoring case; (AE title, host, port) differ;
 //! there is at most one embedded archive.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Invalid, Settings, Station, StationName};
+use super::{Invalid, MappingTable, Settings, Station, StationName};
 
 /// The number of a saved configuration; 0 is the empty one of a new store.
 pub type Generation = u64;
 
-/// Settings and stations of one generation.
+/// Settings, stations and mapping tables of one generation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Configuration {
     /// Which one it is.
@@ -19,6 +19,8 @@ pub struct Configuration {
     pub settings: Settings,
     /// All stations, by name.
     pub stations: Vec<Station>,
+    /// The cluster's own mapping tables; `None` where the shipped ones are in force.
+    pub mapping: Option<MappingTable>,
 }
 
 impl Configuration {
@@ -30,6 +32,14 @@ impl Configuration {
     /// The stations that are doors to linked clusters.
     pub fn linked_stations(&self) -> impl Iterator<Item = &Station> {
         self.stations.iter().filter(|station| station.is_linked())
+    }
+
+    /// The mapping tables that are in force.
+    pub fn mapping_in_force(&self) -> &MappingTable {
+        match &self.mapping {
+            Some(own) => own,
+            None => MappingTable::shipped(),
+        }
     }
 
     /// Holds the stations to what they must be, alone and together.

@@ -12,6 +12,7 @@ mod host;
 mod invalid;
 mod ledger;
 mod link_flags;
+mod mapping;
 mod patient_id;
 mod query;
 mod settings;
@@ -32,12 +33,16 @@ pub use host::{Endpoint, Host, parse_port};
 pub use invalid::Invalid;
 pub use ledger::{LedgerEntry, Outcome, is_complete};
 pub use link_flags::LinkFlags;
+pub use mapping::{
+    BadLine, CodeString, Conditions, DescriptionPattern, MAPPING_COLUMNS, Mapped, MappingRule, MappingTable,
+    MappingTarget, StudyFacts, mapping_columns, read_mapping_csv,
+};
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
 pub use query::{Level, Query};
 pub use settings::{RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings, setting_key};
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer};
-pub use text::{ClusterName, Description, Issuer, MAX_LONG_STRING, StationName};
+pub use text::{ClusterName, Description, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode, StationName};
 pub use uid::{MAX_UID, Uid};
 pub use wildcard::{is_universal, wildcard_matches};

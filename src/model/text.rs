@@ -103,6 +103,20 @@ long_string_type!(
 );
 
 long_string_type!(
+    /// A specialty or body part as the mapping tables give it.
+    MappedValue,
+    "mapped value",
+    |_| None
+);
+
+long_string_type!(
+    /// The Code Value of a procedure (0008,0100).
+    ProcedureCode,
+    "procedure code",
+    |_| None
+);
+
+long_string_type!(
     /// The alias of a station: unique in the store, and what every command calls it by.
     StationName,
     "station name",

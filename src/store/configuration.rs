@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row};
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
-use super::station_table;
+use super::{mapping_table, station_table};
 use crate::model::{Configuration, Generation, Invalid, Settings};
 
 /// Reads the whole configuration; within a transaction, so that it is of one generation.
@@ -19,6 +19,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Configuration> {
         generation: read_generation(connection)?,
         settings: read_settings(connection)?,
         stations: station_table::read(connection)?,
+        mapping: mapping_table::read(connection)?,
     })
 }
 
@@ -35,6 +36,7 @@ pub(super) fn write(
 ) -> rusqlite::Result<()> {
     write_settings(connection, &before.settings, &after.settings)?;
     station_table::write(connection, &before.stations, &after.stations)?;
+    mapping_table::write(connection, before.mapping.as_ref(), after.mapping.as_ref())?;
     connection.execute("UPDATE cluster SET generation = ?1", [after.generation])?;
     Ok(())
 }
@@ -67,6 +69,17 @@ fn write_settings(connection: &Connection, before: &Settings, after: &Settings) 
 pub(super) fn parsed<T: FromStr<Err = Invalid>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     text.parse().map_err(|error: Invalid| unreadable(column, error))
+}
+
+/// The same for a column that may be NULL.
+pub(super) fn optional<T: FromStr<Err = Invalid>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(_) => parsed(row, column).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// A column whose text is a word as `model` writes it in JSON.

@@ -132,10 +132,9 @@ mod tests {
     use super::*;
     use crate::store::Store;
 
-    /// The first schema, and one that a later version might add.
-    fn later_migrations(second: &'static str) -> Migrations<'static> {
-        let first = include_str!("migrations/0001_first.sql");
-        Migrations::new(vec![M::up(first), M::up(second)])
+    /// The migrations of today, and one that a later version might add.
+    fn later_migrations(later: &'static str) -> Migrations<'static> {
+        Migrations::new([schema::STEPS, &[M::up(later)]].concat())
     }
 
     fn old_store(folder: &Path) -> (PathBuf, Connection) {
@@ -159,11 +158,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut connection) = old_store(folder.path());
         let migrations = later_migrations("CREATE TABLE later (x TEXT) STRICT");
-        migrate(&path, &mut connection, 1, &migrations).unwrap();
-        assert_eq!(schema_of(&path), 2);
-        assert_eq!(schema_of(&beside(&path, ".schema-1.bak")), 1);
+        migrate(&path, &mut connection, schema::newest(), &migrations).unwrap();
+        let (old, new) = (schema::newest(), schema::newest() + 1);
+        assert_eq!(schema_of(&path), new);
+        assert_eq!(schema_of(&beside(&path, &format!(".schema-{old}.bak"))), old);
         let newer = Store::open(&path, Access::ReadWrite).unwrap_err();
-        assert!(matches!(newer, StoreError::MadeByNewer { found: 2, .. }));
+        assert!(matches!(newer, StoreError::MadeByNewer { found, .. } if found == new));
+    }
+
+    #[test]
+    fn a_store_of_the_first_schema_is_brought_to_the_newest_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("impaxlink.db");
+        let mut connection = Connection::open(&path).unwrap();
+        let first = Migrations::new(schema::STEPS[..1].to_vec());
+        first.to_latest(&mut connection).unwrap();
+        connection
+            .pragma_update(None, "application_id", schema::APPLICATION_ID)
+            .unwrap();
+        let rows = "INSERT INTO cluster (id, uid) VALUES (1, '2.25.1'); \
+             INSERT INTO setting VALUES ('issuer', 'NORTH')";
+        connection.execute_batch(rows).unwrap();
+        drop(connection);
+        let older = Store::open(&path, Access::ReadOnly).unwrap_err();
+        assert!(matches!(older, StoreError::MadeByOlder { found: 1, .. }));
+        let store = Store::open(&path, Access::ReadWrite).unwrap();
+        let configuration = store.configuration().unwrap();
+        assert_eq!(configuration.settings.issuer().unwrap().as_str(), "NORTH");
+        assert_eq!(configuration.mapping, None);
+        assert_eq!(store.cluster_uid().as_str(), "2.25.1");
+        assert_eq!(schema_of(&beside(&path, ".schema-1.bak")), 1);
     }
 
     #[test]
@@ -171,9 +195,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut connection) = old_store(folder.path());
         let migrations = later_migrations("CREATE TABLE later (x TEXT) STRICT; DROP TABLE missing");
-        migrate(&path, &mut connection, 1, &migrations).unwrap_err();
+        migrate(&path, &mut connection, schema::newest(), &migrations).unwrap_err();
         drop(connection);
-        assert_eq!(schema_of(&path), 1);
+        assert_eq!(schema_of(&path), schema::newest());
         Store::open(&path, Access::ReadWrite).unwrap();
     }
 
@@ -187,8 +211,8 @@ mod tests {
         holder.pid += 1;
         let file = beside(&path, ".service.lock");
         std::fs::write(file, serde_json::to_vec(&holder).unwrap()).unwrap();
-        let error = migrate(&path, &mut connection, 1, &migrations).unwrap_err();
+        let error = migrate(&path, &mut connection, schema::newest(), &migrations).unwrap_err();
         assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
-        assert_eq!(schema_of(&path), 1);
+        assert_eq!(schema_of(&path), schema::newest());
     }
 }

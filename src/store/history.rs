@@ -3,13 +3,11 @@
 //! Invariant: no configuration is kept twice. An older one is the newest with the recorded changes taken back, one
 //! generation after another.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, OptionalExtension};
-use serde_json::Value;
 
 use super::audit_log::{self, RECORD_COLUMNS};
 use super::configuration::unreadable;
+use super::documents::Documents;
 use super::{Store, StoreError, configuration};
 use crate::audit::{Attribution, AuditRecord, Event};
 use crate::model::{Change, Configuration, Generation, StationName, Subject};
@@ -62,7 +60,7 @@ impl Store {
         self.sqlite(Documents::of(newest).and_then(|mut documents| {
             back_from_newest(&snapshot, |saved| {
                 if saved.generation > generation {
-                    documents.take_back(saved.changes);
+                    documents.take_back(saved.changes)?;
                 }
                 Ok(saved.generation > generation + 1)
             })?;
@@ -151,75 +149,4 @@ fn origin(changes: &[Change], name: &str, field: &str) -> Origin {
         }
     }
     former_name.map_or(Origin::Elsewhere, Origin::UnderName)
-}
-
-/// A configuration as JSON, to which changes apply field by field.
-struct Documents {
-    settings: BTreeMap<String, String>,
-    stations: BTreeMap<String, Value>,
-}
-
-impl Documents {
-    fn of(configuration: Configuration) -> rusqlite::Result<Self> {
-        let stations = configuration.stations.iter().map(|station| {
-            let document = serde_json::to_value(station).map_err(|error| unreadable(0, error))?;
-            Ok((station.name.to_string(), document))
-        });
-        Ok(Documents {
-            stations: stations.collect::<rusqlite::Result<_>>()?,
-            settings: configuration.settings.into(),
-        })
-    }
-
-    /// Takes the changes of one generation back, the last one first: a new name is known by until the others of its
-    /// station are taken back.
-    fn take_back(&mut self, changes: Vec<Change>) {
-        let (renames, others): (Vec<Change>, Vec<Change>) = changes
-            .into_iter()
-            .partition(|change| change.field.as_deref() == Some("name"));
-        for change in others {
-            match (change.subject, change.field) {
-                (Subject::Setting(key), _) => match change.before {
-                    Value::String(value) => drop(self.settings.insert(key, value)),
-                    _ => drop(self.settings.remove(&key)),
-                },
-                (Subject::Station(name), None) if change.before.is_null() => {
-                    self.stations.remove(&name);
-                }
-                (Subject::Station(name), None) => drop(self.stations.insert(name, change.before)),
-                (Subject::Station(name), Some(field)) => {
-                    if let Some(Value::Object(document)) = self.stations.get_mut(&name) {
-                        document.insert(field, change.before);
-                    }
-                }
-            }
-        }
-        self.take_back_names(renames);
-    }
-
-    /// All at once, since two stations may have exchanged their names.
-    fn take_back_names(&mut self, renames: Vec<Change>) {
-        let mut renamed = Vec::new();
-        for change in renames {
-            if let (Subject::Station(name), Value::String(former)) = (change.subject, change.before)
-                && let Some(mut document) = self.stations.remove(&name)
-            {
-                document["name"] = Value::from(former.as_str());
-                renamed.push((former, document));
-            }
-        }
-        self.stations.extend(renamed);
-    }
-
-    fn into_configuration(self, generation: Generation) -> rusqlite::Result<Configuration> {
-        let stations = self
-            .stations
-            .into_values()
-            .map(|document| serde_json::from_value(document).map_err(|error| unreadable(0, error)));
-        Ok(Configuration {
-            generation,
-            stations: stations.collect::<rusqlite::Result<_>>()?,
-            settings: self.settings.try_into().map_err(|error| unreadable(0, error))?,
-        })
-    }
 }

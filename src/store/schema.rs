@@ -11,7 +11,10 @@ use rusqlite_migration::{M, Migrations};
 /// "ImxL": what tells our database from any other.
 pub(super) const APPLICATION_ID: i32 = 0x496d_784c;
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("migrations/0001_first.sql"))];
+pub(super) const STEPS: &[M<'static>] = &[
+    M::up(include_str!("migrations/0001_first.sql")),
+    M::up(include_str!("migrations/0002_mapping.sql")),
+];
 
 /// All migrations, in order.
 pub(super) static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| Migrations::from_slice(STEPS));

@@ -6,15 +6,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
-use std::str::FromStr;
 use std::time::Duration;
 
 use rusqlite::{Connection, Row, named_params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::configuration::{parsed, unreadable, word};
-use crate::model::{AeTitle, Endpoint, Invalid, LinkFlags, Station, StationName, Suspension};
+use super::configuration::{optional, parsed, unreadable, word};
+use crate::model::{AeTitle, Endpoint, LinkFlags, Station, StationName, Suspension};
 
 const SELECT: &str = "SELECT name, ae_title, host, port, kind, description, cluster, cluster_linking, \
     link_internal_queries, link_external_queries, link_cluster_updates, link_prefetching, updates_direction, constrained, \
@@ -127,13 +126,6 @@ fn insert(connection: &Connection, station: &Station) -> rusqlite::Result<()> {
         ":tls": station.tls,
     })?;
     Ok(())
-}
-
-fn optional<T: FromStr<Err = Invalid>>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
-    match row.get_ref(column)?.as_str_or_null()? {
-        Some(_) => parsed(row, column).map(Some),
-        None => Ok(None),
-    }
 }
 
 fn optional_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {

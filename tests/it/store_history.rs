@@ -1,7 +1,7 @@
 //! The store's memory: every generation as it was saved, and an audit in which tampering shows.
 
 use impaxlink::audit::{AuditRecord, Disclosure, Event, Hash};
-use impaxlink::model::{Configuration, Station};
+use impaxlink::model::{Conditions, Configuration, MappingRule, MappingTable, MappingTarget, Station};
 use impaxlink::store::{AuditFilter, Break, Store, StoreError, VerifyError};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -23,6 +23,14 @@ fn any_station(name: &'static str) -> impl Strategy<Value = Station> {
     })
 }
 
+fn mapping_rule(pattern: &str, value: &str) -> MappingRule {
+    let conditions = Conditions {
+        description: Some(pattern.parse().unwrap()),
+        ..Conditions::default()
+    };
+    MappingRule::new(MappingTarget::BodyPart, 10, value.parse().unwrap(), conditions).unwrap()
+}
+
 fn any_configuration() -> impl Strategy<Value = Configuration> {
     let stations = vec![
         any_station("A").boxed(),
@@ -36,11 +44,16 @@ fn any_configuration() -> impl Strategy<Value = Configuration> {
             .boxed(),
     ];
     let settings = subsequence(vec!["issuer", "cluster_name"], 0..=2);
+    let rules = prop::option::of(subsequence(vec!["*chest*", "*thorax*", "* lung*"], 1..=3));
     let named = subsequence(stations, 0..=4).prop_flat_map(|chosen| chosen);
-    (named, settings, 0..3).prop_map(|(mut stations, keys, value)| {
+    (named, settings, rules, 0..3).prop_map(|(mut stations, keys, patterns, value)| {
         stations.sort_by(|one, other| one.name.cmp(&other.name));
+        let rule = |pattern: &str| mapping_rule(pattern, &format!("V{value}"));
+        let table =
+            |patterns: Vec<&str>| MappingTable::new(patterns.into_iter().map(rule).collect()).unwrap();
         let mut configuration = Configuration {
             stations,
+            mapping: patterns.map(table),
             ..Configuration::default()
         };
         for key in keys {
