@@ -12,7 +12,7 @@ use super::error::{ExitStatus, Problem};
 use super::force::{self, Force};
 use super::output::Ui;
 use super::view::{Document, SavedView, change_views};
-use crate::model::{Change, Configuration, Generation, changes};
+use crate::model::{Change, Configuration, Generation, Subject, changes};
 use crate::store::{Access, SaveError, Saved, StoreError};
 
 /// The options of every command that changes configuration.
@@ -185,8 +185,18 @@ fn tell(ui: &mut Ui, saved: &Saved, subjects: &[String], dry_run: bool, force: &
 /// One change as people read it: `station SITEB: link_prefetching off -> on`.
 pub fn sentence(change: &Change) -> String {
     match (&change.field, &change.before, &change.after) {
-        (None, Value::Null, after) => format!("{} added{}", change.subject, address(after)),
-        (None, before, Value::Null) => format!("{} removed{}", change.subject, address(before)),
+        (_, Value::Null, Value::Array(rules)) if change.subject == Subject::MappingTables => {
+            format!(
+                "{}: the shipped ones -> own, {} rules",
+                change.subject,
+                rules.len()
+            )
+        }
+        (_, Value::Array(_), Value::Null) if change.subject == Subject::MappingTables => {
+            format!("{}: own -> the shipped ones", change.subject)
+        }
+        (None, Value::Null, after) => format!("{} added{}", change.subject, gist(after)),
+        (None, before, Value::Null) => format!("{} removed{}", change.subject, gist(before)),
         _ => {
             let field = match field_name(change) {
                 "value" => String::new(),
@@ -206,10 +216,14 @@ fn field_name(change: &Change) -> &str {
     change.field.as_deref().unwrap_or_default()
 }
 
-fn address(document: &Value) -> String {
+/// What tells most of what came or went: a station's address, a mapping rule's value.
+fn gist(document: &Value) -> String {
     match (&document["ae_title"], &document["host"], &document["port"]) {
         (Value::String(title), Value::String(host), port) => format!(" ({title}@{host}:{port})"),
-        _ => String::new(),
+        _ => match &document["value"] {
+            Value::String(value) => format!(" ({value})"),
+            _ => String::new(),
+        },
     }
 }
 

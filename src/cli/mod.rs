@@ -18,6 +18,7 @@ mod config;
 mod error;
 mod force;
 mod generation;
+mod mapping;
 mod output;
 mod query;
 mod reload;
@@ -119,6 +120,9 @@ enum Command {
     #[command(subcommand, visible_alias = "stations")]
     Station(station::StationCommand),
     Query(query::QueryArgs),
+    /// See and change the tables that give a study's specialty and body part
+    #[command(subcommand)]
+    Mapping(mapping::MappingCommand),
     /// See who saved what, and go back to an earlier configuration
     #[command(subcommand)]
     Generation(generation::GenerationCommand),
@@ -169,6 +173,7 @@ pub fn main() -> ExitCode {
 fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
     match command {
         Command::Station(command) => station::run(ui, command),
+        Command::Mapping(command) => mapping::run(ui, command),
         Command::Generation(command) => generation::run(ui, command),
         Command::Config(command) => config::run(ui, command),
         Command::Audit(command) => audit::run(ui, command),

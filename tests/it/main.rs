@@ -9,6 +9,7 @@ mod dimse_misbehaviour;
 mod dimse_requestor;
 mod environment;
 mod fake_peer;
+mod mapping;
 mod peers;
 mod reference;
 mod service;

@@ -233,6 +233,11 @@ impl MappingRule {
         })
     }
 
+    /// The same rule at another place.
+    pub fn at(&self, order: u32) -> Result<Self, Invalid> {
+        MappingRule::new(self.target, order, self.value.clone(), self.conditions.clone())
+    }
+
     /// What it gives.
     pub fn target(&self) -> MappingTarget {
         self.target
