@@ -98,7 +98,8 @@ struct StatusView {
     reload_refused: Option<String>,
     links: Vec<LinkView>,
     queues: BTreeMap<String, u64>,
-    conflicts: u64,
+    /// Null as long as the store keeps no ledgers to count in.
+    conflicts: Option<u64>,
 }
 
 /// One link of it.
@@ -108,7 +109,8 @@ struct LinkView {
     health: &'static str,
     last_success: Option<Timestamp>,
     latency_ms: Option<u64>,
-    partial_24h: u64,
+    /// Null as long as the store keeps no ledgers to count in.
+    partial_24h: Option<u64>,
     next_try: Option<Timestamp>,
     queued: u64,
     detail: Option<String>,
@@ -165,7 +167,7 @@ impl Picture {
             reload_refused: service.and_then(|service| Some(service.refused.as_ref()?.reason.clone())),
             links: self.links().map(|station| self.link_view(station)).collect(),
             queues: BTreeMap::new(),
-            conflicts: 0,
+            conflicts: None,
         }
     }
 
@@ -178,7 +180,7 @@ impl Picture {
             latency_ms: health
                 .and_then(|health| health.latency)
                 .map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
-            partial_24h: 0,
+            partial_24h: None,
             next_try: self.next_try(station),
             queued: 0,
             detail: health.and_then(|health| health.detail.clone()),
