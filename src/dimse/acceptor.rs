@@ -15,7 +15,9 @@ use dicom_ul::pdu::{
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::socket::Socket;
 use super::stream::{Incoming, PduStream};
+use super::tls::{AcceptorTls, PeerCertificate};
 use super::user_information::{UserInformation, our_items};
 use super::{
     Abort, Association, Awaited, Context, Error, Limits, Peer, PresentationContext, Rejection,
@@ -27,8 +29,12 @@ use crate::model::{AeTitle, Invalid};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Bounds on associations that others open.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct AcceptorOptions {
+    /// TLS, where callers must speak it.
+    pub tls: Option<AcceptorTls>,
+    /// How long the TLS handshake may take.
+    pub tls_timeout: Duration,
     /// How long a peer may take from connecting to its whole association request, and to take our answer.
     pub associate_timeout: Duration,
     /// Bounds on the association.
@@ -36,9 +42,11 @@ pub struct AcceptorOptions {
 }
 
 impl Default for AcceptorOptions {
-    /// 10 s to associate, and the default limits.
+    /// No TLS, 5 s for its handshake, 10 s to associate, and the default limits.
     fn default() -> Self {
         AcceptorOptions {
+            tls: None,
+            tls_timeout: Duration::from_secs(5),
             associate_timeout: Duration::from_secs(10),
             limits: Limits::default(),
         }
@@ -85,6 +93,7 @@ pub async fn receive_request(
     address: SocketAddr,
     options: AcceptorOptions,
 ) -> Result<PendingAssociation, Error> {
+    let socket = secure(socket, &options).await?;
     let mut stream = PduStream::new(socket, options.limits.max_pdu_length);
     let awaited = Awaited::AssociationRequest;
     let after = options.associate_timeout;
@@ -95,8 +104,9 @@ pub async fn receive_request(
         Incoming::Aborted(abort) => Err(Error::Aborted(abort)),
         pdu => Err(Violation::UnexpectedPdu(pdu.name()).into()),
     });
-    let checked =
-        request.and_then(|received| check_request(&received, address).map(|request| (received, request)));
+    let checked = request.and_then(|received| {
+        check_request(&received, address, stream.peer_certificate()).map(|request| (received, request))
+    });
     match checked {
         Ok((received, request)) => Ok(PendingAssociation {
             stream,
@@ -113,7 +123,27 @@ pub async fn receive_request(
     }
 }
 
-fn check_request(received: &AssociationRQ, address: SocketAddr) -> Result<AssociationRequest, Error> {
+async fn secure(socket: TcpStream, options: &AcceptorOptions) -> Result<Socket, Error> {
+    let Some(tls) = &options.tls else {
+        return Ok(Socket::Plain(socket));
+    };
+    let (awaited, after) = (Awaited::TlsHandshake, options.tls_timeout);
+    match timeout(after, tls.accept(socket)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err((error, socket))) => {
+            let mut refused = PduStream::new(Socket::Plain(socket), options.limits.max_pdu_length);
+            let _ = timeout(LINGER, refused.close_gently()).await;
+            Err(Error::Tls(error))
+        }
+        Err(_) => Err(Error::TimedOut { awaited, after }),
+    }
+}
+
+fn check_request(
+    received: &AssociationRQ,
+    address: SocketAddr,
+    certificate: Option<PeerCertificate>,
+) -> Result<AssociationRequest, Error> {
     if received.protocol_version & 1 == 0 {
         return Err(Error::Refused(Rejection::PROTOCOL_VERSION));
     }
@@ -134,7 +164,11 @@ fn check_request(received: &AssociationRQ, address: SocketAddr) -> Result<Associ
     Ok(AssociationRequest {
         calling: requested_title(&received.calling_ae_title),
         called: requested_title(&received.called_ae_title),
-        peer: Peer::new(address, UserInformation::of_items(&received.user_variables)),
+        peer: Peer::new(
+            address,
+            certificate,
+            UserInformation::of_items(&received.user_variables),
+        ),
         abstract_syntaxes: syntaxes.collect(),
     })
 }

@@ -13,6 +13,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use tokio::time::timeout;
 
 use super::stream::{Incoming, PduStream};
+use super::tls::PeerCertificate;
 use super::user_information::UserInformation;
 use super::{Abort, Assembler, Awaited, Command, DataSet, Error, Message, TransferSyntax, Violation};
 
@@ -100,15 +101,22 @@ pub struct Peer {
     pub implementation_version_name: String,
     /// The longest P-DATA-TF that it takes, in bytes; 0 is no limit.
     pub max_pdu_length: u32,
+    /// The certificate that it has shown, over TLS.
+    pub certificate: Option<PeerCertificate>,
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, information: UserInformation) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        certificate: Option<PeerCertificate>,
+        information: UserInformation,
+    ) -> Self {
         Peer {
             address,
             implementation_class_uid: information.implementation_class_uid,
             implementation_version_name: information.implementation_version_name,
             max_pdu_length: information.max_pdu_length,
+            certificate,
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum Awaited {
     NameResolution,
     /// The TCP connection.
     Connection,
+    /// The TLS handshake.
+    TlsHandshake,
     /// A-ASSOCIATE-RQ.
     AssociationRequest,
     /// A-ASSOCIATE-AC or -RJ.
@@ -35,6 +37,7 @@ impl fmt::Display for Awaited {
         f.write_str(match self {
             Awaited::NameResolution => "name resolution",
             Awaited::Connection => "the TCP connection",
+            Awaited::TlsHandshake => "the TLS handshake",
             Awaited::AssociationRequest => "an association request",
             Awaited::AssociationResponse => "the answer to our association request",
             Awaited::Request => "a request",
@@ -106,6 +109,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The two sides do not trust each other, or one of them does not speak TLS.
+    #[error("TLS refused")]
+    Tls(#[source] io::Error),
     /// None, or more than 128, presentation contexts were to be proposed (PS3.8 9.3.2.2).
     #[error("{0} presentation contexts cannot be proposed, only 1 to 128")]
     ContextCount(usize),

@@ -18,7 +18,7 @@
 //! - `command`: command sets
 //! - `assembler`: presentation data values into messages
 //! - `associate_accept`, `user_information`: parts of the negotiation, as they travel
-//! - `stream`, `association`: PDUs over a socket, messages over those
+//! - `tls`, `socket`, `stream`, `association`: connections, PDUs over those, messages over those
 //! - `requestor`, `scu`: associations that we open, and what we ask over them
 //! - `acceptor`, `scp`: associations that others open, and how they are served
 //! - `error`: all that can go wrong
@@ -40,8 +40,10 @@ mod refusal;
 mod requestor;
 mod scp;
 mod scu;
+mod socket;
 mod status;
 mod stream;
+mod tls;
 mod transfer_syntax;
 pub mod uids;
 mod user_information;
@@ -62,4 +64,7 @@ pub use scp::{Admission, Handler, ScpOptions, serve};
 pub use scu::{Find, FindEnd, FindEvent};
 pub use status::{Status, StatusClass};
 pub use stream::MAX_ASSOCIATE_PDU;
+pub use tls::{
+    AcceptorTls, Authorities, CallerCertificates, Identity, PeerCertificate, RequestorTls, TlsSetupError,
+};
 pub use transfer_syntax::TransferSyntax;

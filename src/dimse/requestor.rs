@@ -1,7 +1,7 @@
 //! Opening associations.
 //!
-//! Invariant: every step has its deadline: name resolution and TCP connection share one, the negotiation has its
-//! own. Names are resolved on a thread of their own that nobody joins: a resolver that hangs holds neither the
+//! Invariant: every step has its deadline: name resolution and TCP connection share one, the TLS handshake
+//! and the negotiation have their own. Names are resolved on a thread of their own that nobody joins: a resolver that hangs holds neither the
 //! runtime's shutdown nor the end of the process, as a task of tokio's blocking pool would.
 
 use std::io;
@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::associate_accept::ContextResult;
+use super::socket::Socket;
 use super::stream::{Incoming, PduStream};
+use super::tls::RequestorTls;
 use super::user_information::our_items;
 use super::{
     Abort, Association, Awaited, Context, ContextRefusal, Error, Limits, Peer, TransferSyntax, Violation,
@@ -57,6 +59,10 @@ pub struct RequestorOptions {
     pub contexts: Vec<PresentationContext>,
     /// How long name resolution and TCP connection may take together.
     pub connect_timeout: Duration,
+    /// TLS, where the peer speaks it.
+    pub tls: Option<RequestorTls>,
+    /// How long the TLS handshake may take.
+    pub tls_timeout: Duration,
     /// How long the peer may take to answer the association request.
     pub associate_timeout: Duration,
     /// Bounds on the association.
@@ -64,7 +70,7 @@ pub struct RequestorOptions {
 }
 
 impl RequestorOptions {
-    /// Options for these titles and SOP classes, with 5 s to connect, 10 s to associate and the default limits.
+    /// Options for these titles and SOP classes, without TLS, with 5 s to connect, 10 s to associate and the default limits.
     pub fn new(calling: AeTitle, called: AeTitle, abstract_syntaxes: &[&str]) -> Self {
         RequestorOptions {
             calling,
@@ -74,6 +80,8 @@ impl RequestorOptions {
                 .map(|uid| PresentationContext::new(uid))
                 .collect(),
             connect_timeout: Duration::from_secs(5),
+            tls: None,
+            tls_timeout: Duration::from_secs(5),
             associate_timeout: Duration::from_secs(10),
             limits: Limits::default(),
         }
@@ -88,9 +96,13 @@ pub async fn connect(endpoint: &Endpoint, options: &RequestorOptions) -> Result<
         return Err(Error::ContextCount(options.contexts.len()));
     }
     let socket = open_socket(endpoint, options.connect_timeout).await?;
-    let after = options.associate_timeout;
-    let negotiated = timeout(after, negotiate(socket, options)).await;
     let awaited = Awaited::AssociationResponse;
+    let address = socket
+        .peer_addr()
+        .map_err(|source| Error::Io { awaited, source })?;
+    let socket = secure(socket, endpoint, options).await?;
+    let after = options.associate_timeout;
+    let negotiated = timeout(after, negotiate(socket, address, options)).await;
     negotiated.unwrap_or(Err(Error::TimedOut { awaited, after }))
 }
 
@@ -167,18 +179,28 @@ async fn connect_to_any(endpoint: &Endpoint, addresses: Vec<SocketAddr>) -> Resu
     }
 }
 
-async fn negotiate(socket: TcpStream, options: &RequestorOptions) -> Result<Association, Error> {
+async fn secure(socket: TcpStream, endpoint: &Endpoint, options: &RequestorOptions) -> Result<Socket, Error> {
+    let Some(tls) = &options.tls else {
+        return Ok(Socket::Plain(socket));
+    };
+    let (awaited, after) = (Awaited::TlsHandshake, options.tls_timeout);
+    let secured = timeout(after, tls.connect(socket, &endpoint.host)).await;
+    secured.unwrap_or(Err(Error::TimedOut { awaited, after }))
+}
+
+async fn negotiate(
+    socket: Socket,
+    address: SocketAddr,
+    options: &RequestorOptions,
+) -> Result<Association, Error> {
     let awaited = Awaited::AssociationResponse;
-    let address = socket
-        .peer_addr()
-        .map_err(|source| Error::Io { awaited, source })?;
     let mut stream = PduStream::new(socket, options.limits.max_pdu_length);
     let proposed = number_contexts(&options.contexts);
     stream.send(&[association_request(&proposed, options)]).await?;
     match stream.receive(awaited).await {
         Ok(Incoming::AssociateAccept(accept)) => {
             let (contexts, refused) = read_results(&options.contexts, &proposed, &accept.results);
-            let peer = Peer::new(address, accept.user_information);
+            let peer = Peer::new(address, stream.peer_certificate(), accept.user_information);
             Ok(Association::new(stream, peer, contexts, refused, options.limits))
         }
         Ok(Incoming::Rejected(rejection)) => Err(Error::Rejected(rejection)),

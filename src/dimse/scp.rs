@@ -41,7 +41,7 @@ pub struct Admission<C> {
 }
 
 /// Bounds on associations that are served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ScpOptions {
     /// Bounds on making them.
     pub acceptor: AcceptorOptions,

@@ -9,9 +9,11 @@ use std::io;
 use bytes::BytesMut;
 use dicom_ul::pdu::{AssociationRQ, PDataValue, Pdu, read_pdu, write_pdu};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio_rustls::rustls;
 
 use super::associate_accept::AssociateAccept;
+use super::socket::Socket;
+use super::tls::PeerCertificate;
 use super::{Abort, Awaited, Error, Rejection, Violation};
 
 /// The longest A-ASSOCIATE PDU that is taken, in bytes. PS3.8 sets no limit; 128 presentation contexts with every
@@ -55,7 +57,7 @@ impl Incoming {
 /// A socket that speaks PDUs.
 #[derive(Debug)]
 pub(super) struct PduStream {
-    socket: TcpStream,
+    socket: Socket,
     input: BytesMut,
     read_size: usize,
     max_data_pdu: usize,
@@ -65,9 +67,9 @@ pub(super) struct PduStream {
 
 impl PduStream {
     /// Takes a connected socket. `max_pdu_length` is what we announce (PS3.8 D.1).
-    pub(super) fn new(socket: TcpStream, max_pdu_length: u32) -> Self {
+    pub(super) fn new(socket: Socket, max_pdu_length: u32) -> Self {
         // Where it cannot be set, messages are slower by Nagle's delay, and still right.
-        let _ = socket.set_nodelay(true);
+        let _ = socket.tcp().set_nodelay(true);
         PduStream {
             socket,
             input: BytesMut::new(),
@@ -76,6 +78,11 @@ impl PduStream {
             write_under_way: false,
             established: false,
         }
+    }
+
+    /// The certificate that the peer has shown, if it did.
+    pub(super) fn peer_certificate(&self) -> Option<PeerCertificate> {
+        self.socket.peer_certificate()
     }
 
     /// Says that the peer has proved to speak DICOM, so that garbage from now on is a violation.
@@ -124,7 +131,7 @@ impl PduStream {
         self.input.reserve(self.read_size);
         // Delayed acknowledgements cost 40 ms where the peer waits for one before it sends the rest. The kernel
         // forgets this option by itself, so it is set each time.
-        let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
+        let _ = rustix::net::sockopt::set_tcp_quickack(self.socket.tcp(), true);
         let room = self.input.capacity() - self.input.len();
         match self.socket.read_buf(&mut self.input).await {
             Ok(0) => Err(Error::Closed(awaited)),
@@ -134,8 +141,7 @@ impl PduStream {
                 }
                 Ok(())
             }
-            Err(source) if is_closed(&source) => Err(Error::Closed(awaited)),
-            Err(source) => Err(Error::Io { awaited, source }),
+            Err(source) => Err(lost(source, awaited)),
         }
     }
 
@@ -153,16 +159,13 @@ impl PduStream {
         if std::mem::replace(&mut self.write_under_way, true) {
             return Err(Error::Ended);
         }
-        let written = self.socket.write_all(bytes).await;
+        let written = async {
+            self.socket.write_all(bytes).await?;
+            self.socket.flush().await
+        };
+        let written = written.await;
         self.write_under_way = false;
-        written.map_err(|source| {
-            let awaited = Awaited::Sending;
-            if is_closed(&source) {
-                Error::Closed(awaited)
-            } else {
-                Error::Io { awaited, source }
-            }
-        })
+        written.map_err(|source| lost(source, Awaited::Sending))
     }
 
     /// Ends our side, then takes and forgets what the peer still sends until it closes: a socket closed with unread
@@ -178,13 +181,15 @@ impl PduStream {
     }
 }
 
-/// Whether an error means that the peer is gone. A reset after our last write is how many peers hang up.
-fn is_closed(error: &io::Error) -> bool {
+/// What an error of the socket means. A reset after our last write is how many peers hang up.
+fn lost(source: io::Error, awaited: Awaited) -> Error {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-    )
+    match source.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Error::Closed(awaited),
+        // A peer that does not like our certificate says so after its own handshake, not in ours.
+        _ if source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Error::Tls(source),
+        _ => Error::Io { awaited, source },
+    }
 }
 
 /// Decodes a whole PDU of a known type.

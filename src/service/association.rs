@@ -81,6 +81,7 @@ fn scp_options(settings: &Settings) -> ScpOptions {
                 max_data_set: settings.count("limits.message"),
                 ..defaults
             },
+            ..AcceptorOptions::default()
         },
         idle_timeout: settings.duration("timeout.idle"),
     }

@@ -3,126 +3,17 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use impaxlink::dimse::{
-    Admission, AssociationRequest, Error, Handler, PresentationContext, Rejection, ScpOptions, Status,
-    connect, serve, uids,
-};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use impaxlink::dimse::{Error, Rejection, ScpOptions, connect, uids};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::dimse_requestor::{endpoint, options, run};
+use super::dimse_requestor::{endpoint, options};
 use super::support::findscu::{echo, find_studies};
+use super::support::scp::{Scp, on_one_thread as run};
 
 const WITHIN: Duration = Duration::from_secs(20);
-
-/// Admits everyone who calls LINK, but HARBOUR, which may come back later.
-struct EchoOnly {
-    /// Permits to answer a C-ECHO, for tests that must hold one back.
-    answers: Semaphore,
-    requested: mpsc::UnboundedSender<AssociationRequest>,
-}
-
-impl Handler for EchoOnly {
-    type Caller = ();
-
-    async fn admit(&self, request: &AssociationRequest) -> Result<Admission<()>, Rejection> {
-        self.requested.send(request.clone()).unwrap();
-        if request.called.raw != "LINK" {
-            return Err(Rejection::CALLED_AE_TITLE);
-        }
-        match request.calling.title.as_ref().map(|title| title.as_str()) {
-            Ok("HARBOUR") => Err(Rejection::TEMPORARY_CONGESTION),
-            Ok(_) => Ok(Admission {
-                caller: (),
-                services: vec![PresentationContext::new(uids::VERIFICATION)],
-            }),
-            Err(_) => Err(Rejection::CALLING_AE_TITLE),
-        }
-    }
-
-    async fn echo(&self, (): &()) -> Status {
-        self.answers.acquire().await.unwrap().forget();
-        Status::SUCCESS
-    }
-}
-
-/// An SCP on a thread of its own.
-struct Scp {
-    port: u16,
-    handler: Arc<EchoOnly>,
-    requested: mpsc::UnboundedReceiver<AssociationRequest>,
-    drain: CancellationToken,
-    thread: Option<JoinHandle<Vec<Result<(), Error>>>>,
-}
-
-impl Scp {
-    fn start() -> Self {
-        Self::start_with(ScpOptions::default(), Semaphore::MAX_PERMITS)
-    }
-
-    fn start_with(options: ScpOptions, answers: usize) -> Self {
-        let (sender, requested) = mpsc::unbounded_channel();
-        let handler = Arc::new(EchoOnly {
-            answers: Semaphore::new(answers),
-            requested: sender,
-        });
-        let drain = CancellationToken::new();
-        let (ready, port) = oneshot::channel();
-        let (its_handler, its_drain) = (handler.clone(), drain.clone());
-        let thread = std::thread::spawn(move || run(listen(options, its_handler, its_drain, ready)));
-        Scp {
-            port: port.blocking_recv().unwrap(),
-            handler,
-            requested,
-            drain,
-            thread: Some(thread),
-        }
-    }
-
-    /// Drains, and gives how each association ended.
-    fn outcomes(mut self) -> Vec<Result<(), Error>> {
-        self.drain.cancel();
-        self.thread.take().unwrap().join().unwrap()
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(WITHIN)).unwrap();
-        stream
-    }
-}
-
-impl Drop for Scp {
-    fn drop(&mut self) {
-        self.drain.cancel();
-    }
-}
-
-async fn listen(
-    options: ScpOptions,
-    handler: Arc<EchoOnly>,
-    drain: CancellationToken,
-    ready: oneshot::Sender<u16>,
-) -> Vec<Result<(), Error>> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    ready.send(listener.local_addr().unwrap().port()).unwrap();
-    let mut associations = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (socket, address) = accepted.unwrap();
-                let (handler, drain) = (handler.clone(), drain.clone());
-                associations.spawn(async move { serve(socket, address, options, &*handler, &drain).await });
-            }
-            () = drain.cancelled() => return associations.join_all().await,
-        }
-    }
-}
 
 #[test]
 fn echoscu_is_answered() {

@@ -9,11 +9,12 @@ use impaxlink::dimse::{
     Status, Violation, connect,
 };
 
-use super::dimse_requestor::{endpoint, options, run, study_keys};
+use super::dimse_requestor::{endpoint, options, study_keys};
 use super::support::fake_peer::script::{
     Acceptance, Flood, Identifier, Packing, Step, a_match, answer, elements,
 };
 use super::support::fake_peer::{Ended, FakePeer, bombs};
+use super::support::scp::on_one_thread as run;
 
 const WITHIN: Duration = Duration::from_secs(20);
 const STUDY_ROOT_FIND: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;

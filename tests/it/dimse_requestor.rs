@@ -11,6 +11,7 @@ use impaxlink::model::{Endpoint, Host};
 
 use super::support::dcmqrscp::Dcmqrscp;
 use super::support::orthanc::Orthanc;
+use super::support::scp::on_one_thread as run;
 use super::support::studies::Federation;
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -26,15 +27,6 @@ pub fn endpoint(port: u16) -> Endpoint {
 pub fn options(called: &str) -> RequestorOptions {
     let syntaxes = [uids::VERIFICATION, uids::STUDY_ROOT_FIND];
     RequestorOptions::new("IMPAXLINK".parse().unwrap(), called.parse().unwrap(), &syntaxes)
-}
-
-/// Everything here runs on a runtime of one thread, as the program's commands do.
-pub fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(future)
 }
 
 pub fn study_keys() -> DataSetBuilder {

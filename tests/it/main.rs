@@ -7,6 +7,7 @@ mod architecture;
 mod dimse_acceptor;
 mod dimse_misbehaviour;
 mod dimse_requestor;
+mod dimse_tls;
 mod environment;
 mod fake_peer;
 mod mapping;

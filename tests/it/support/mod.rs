@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each subject takes its own part of the support")]
 
 pub mod archive_options;
+pub mod certificates;
 pub mod dcmqrscp;
 pub mod env;
 pub mod fake_peer;
@@ -14,6 +15,7 @@ pub mod findscu;
 pub mod orthanc;
 pub mod process;
 pub mod reference;
+pub mod scp;
 pub mod service;
 pub mod store;
 pub mod studies;
