@@ -12,15 +12,12 @@ use std::time::Duration;
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use tokio::time::timeout;
 
+use super::fragment::fragment;
 use super::stream::{Incoming, PduStream};
 use super::tls::PeerCertificate;
 use super::user_information::UserInformation;
 use super::{Abort, Assembler, Awaited, Command, DataSet, Error, Message, TransferSyntax, Violation};
 
-/// The most that one PDV carries, whatever the peer would take.
-const LARGEST_FRAGMENT: usize = 256 * 1024;
-/// The headers of a PDV within its PDU: length, context ID, message control header.
-const PDV_HEADER: usize = 6;
 /// How long telling the peer that we abort may take.
 const ABORT_WITHIN: Duration = Duration::from_millis(500);
 
@@ -336,45 +333,4 @@ impl Association {
             }
         }
     }
-}
-
-/// Cuts values into PDUs of at most `max_pdu_length` bytes (0: no limit), as few as can be.
-fn fragment(context_id: u8, values: Vec<(PDataValueType, Vec<u8>)>, max_pdu_length: u32) -> Vec<Pdu> {
-    let limit = match max_pdu_length as usize {
-        0 => LARGEST_FRAGMENT,
-        // Below 7 nothing can be sent at all; a peer that says so is told as little as can be told.
-        limit => limit.clamp(PDV_HEADER + 2, LARGEST_FRAGMENT),
-    };
-    let whole: usize = values.iter().map(|(_, value)| value.len() + PDV_HEADER).sum();
-    let pdv = |value_type: &PDataValueType, data: &[u8], is_last| PDataValue {
-        presentation_context_id: context_id,
-        value_type: value_type.clone(),
-        is_last,
-        data: data.to_vec(),
-    };
-    if whole <= limit {
-        let data = values
-            .iter()
-            .map(|(value_type, value)| pdv(value_type, value, true))
-            .collect();
-        return vec![Pdu::PData { data }];
-    }
-    // Fragments of even length (PS3.8 annex E.2).
-    let room = (limit - PDV_HEADER) & !1;
-    let mut pdus = Vec::new();
-    for (value_type, value) in &values {
-        let mut rest = value.as_slice();
-        loop {
-            let (part, after) = rest.split_at_checked(room).unwrap_or((rest, &[]));
-            let is_last = after.is_empty();
-            pdus.push(Pdu::PData {
-                data: vec![pdv(value_type, part, is_last)],
-            });
-            if is_last {
-                break;
-            }
-            rest = after;
-        }
-    }
-    pdus
 }

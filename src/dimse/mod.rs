@@ -16,7 +16,7 @@
 //! - `data_set`, `builder`: data sets, read and written
 //! - [`charset`]: text by Specific Character Set
 //! - `command`: command sets
-//! - `assembler`: presentation data values into messages
+//! - `assembler`, `fragment`: presentation data values into messages, and back
 //! - `associate_accept`, `user_information`: parts of the negotiation, as they travel
 //! - `tls`, `socket`, `stream`, `association`: connections, PDUs over those, messages over those
 //! - `requestor`, `scu`: associations that we open, and what we ask over them
@@ -36,6 +36,7 @@ mod command;
 mod data_set;
 mod element;
 mod error;
+mod fragment;
 mod refusal;
 mod requestor;
 mod scp;
