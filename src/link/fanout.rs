@@ -62,7 +62,7 @@ pub struct LinkedQuery {
     waiting_since: Option<Instant>,
     times_out: Option<(Instant, Duration)>,
     /// Ends the sessions when the query is dropped.
-    _sessions: JoinSet<()>,
+    sessions: JoinSet<()>,
 }
 
 /// The answers of one station.
@@ -91,12 +91,12 @@ impl LinkedQuery {
             waited: Duration::ZERO,
             waiting_since: None,
             times_out: request.timeout.map(|timeout| (began + timeout, timeout)),
-            _sessions: JoinSet::new(),
+            sessions: JoinSet::new(),
         };
         for (index, target) in request.targets.iter().enumerate() {
             query.add(&request, index, target);
         }
-        query.let_linked_flow_if_due();
+        query.let_linked_flow_after_archives();
         query
     }
 
@@ -129,7 +129,7 @@ impl LinkedQuery {
             events: sender,
             stop: stop.signal(),
         };
-        self._sessions.spawn(session.run());
+        self.sessions.spawn(session.run());
         self.lanes.push(Lane {
             target: index,
             station: station.name.clone(),
@@ -169,6 +169,10 @@ impl LinkedQuery {
         if let Some(event) = self.ready.pop_front() {
             return Some(event);
         }
+        // Also where answers come so fast that nobody ever waits.
+        if self.hold_linked_until.is_some() || self.times_out.is_some() {
+            self.pass_fixed_bounds(Instant::now());
+        }
         match self.poll(&mut Context::from_waker(std::task::Waker::noop())) {
             Poll::Ready(event) => Some(event),
             Poll::Pending => None,
@@ -206,7 +210,7 @@ impl LinkedQuery {
         if let (Event::Ended(_), Some(lane)) = (&event, self.lanes.get_mut(index)) {
             lane.is_open = false;
             self.waited = Duration::ZERO;
-            self.let_linked_flow_if_due();
+            self.let_linked_flow_after_archives();
         }
         event
     }
@@ -217,11 +221,8 @@ impl LinkedQuery {
             .all(|lane| lane.role == Role::Linked || !lane.is_open)
     }
 
-    fn let_linked_flow_if_due(&mut self) {
-        let is_due = self
-            .hold_linked_until
-            .is_some_and(|until| until <= Instant::now());
-        if is_due || self.archives_have_ended() {
+    fn let_linked_flow_after_archives(&mut self) {
+        if self.archives_have_ended() {
             self.hold_linked_until = None;
         }
     }
@@ -245,11 +246,17 @@ impl LinkedQuery {
         if self.overdue_at(since).is_some_and(|at| at <= now) {
             self.stop_linked.send(Stop::Overdue(self.deadline));
         }
+        self.pass_fixed_bounds(now);
+    }
+
+    fn pass_fixed_bounds(&mut self, now: Instant) {
         if let Some((_, timeout)) = self.times_out.take_if(|(at, _)| *at <= now) {
             self.stop_archives.send(Stop::TimedOut(timeout));
             self.stop_linked.send(Stop::TimedOut(timeout));
         }
-        self.let_linked_flow_if_due();
+        if self.hold_linked_until.is_some_and(|until| until <= now) {
+            self.hold_linked_until = None;
+        }
     }
 }
 

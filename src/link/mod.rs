@@ -7,11 +7,12 @@
 //! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
-//! - [`verdict`]: what the ledger says of the whole
+//! - [`completeness`]: what the ledger says of the whole
 //!
 //! Invariant: nothing here prints or reads the environment. Start reading at [`LinkedQuery`].
 
 pub mod answer;
+pub mod completeness;
 mod conversation;
 mod event;
 mod failure;
@@ -28,7 +29,6 @@ pub mod policy;
 mod search;
 mod session;
 mod stop;
-pub mod verdict;
 
 pub use conversation::Unaskable;
 pub use event::{Answer, Ended, Event};

@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::raw;
@@ -14,10 +15,10 @@ use super::streams;
 use super::view::{ConflictLine, LocationLine, StudyLine};
 use crate::cli::Format;
 use crate::cli::output::Ui;
+use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::Target;
-use crate::link::verdict::{Verdict, verdict};
 use crate::link::{Answer, Ended, Event, LinkedQuery, Request};
 use crate::model::{CharacterSet, LedgerEntry, Level};
 use crate::store::LinkReport;
@@ -70,12 +71,12 @@ pub struct Asked {
 
 impl Asked {
     /// What the ledger says of the whole.
-    pub fn verdict(&self, targets: &[Target]) -> Verdict {
+    pub fn completeness(&self, targets: &[Target]) -> Completeness {
         let entries = self
             .ledger
             .iter()
             .filter_map(|(target, entry)| Some((targets.get(*target)?.role, entry)));
-        verdict(entries)
+        completeness(entries)
     }
 
     /// The merged studies; they can be taken once.
@@ -121,6 +122,7 @@ impl<'u> Asking<'u> {
 
     /// Takes all that comes until the last station has ended, or Ctrl-C is pressed a second time.
     pub async fn run(mut self, mut query: LinkedQuery) -> anyhow::Result<Asked> {
+        let mut interrupts = signal(SignalKind::interrupt())?;
         let progress = self.progress();
         let mut ticks = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,7 +136,7 @@ impl<'u> Asking<'u> {
                     Some(event) => self.take(event, &query)?,
                     None => break,
                 },
-                _ = tokio::signal::ctrl_c() => {
+                _ = interrupts.recv() => {
                     if self.asked.cut.replace(Cut::Interrupted) == Some(Cut::Interrupted) {
                         break;
                     }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::asking::{Asked, Cut};
 use crate::cli::Format;
 use crate::cli::output::Ui;
-use crate::link::verdict::Verdict;
+use crate::link::completeness::Completeness;
 use crate::model::{LedgerEntry, Outcome, StationName};
 
 /// What is to be told at the end.
@@ -22,24 +22,24 @@ pub struct Closing {
 
 impl Closing {
     /// Of a query that has ended; `named` are the stations of `--from`.
-    pub fn of(asked: &Asked, verdict: Verdict, named: &[StationName]) -> Self {
+    pub fn of(asked: &Asked, completeness: Completeness, named: &[StationName]) -> Self {
         let entries = || asked.ledger.iter().map(|(_, entry)| entry);
         let due = entries().filter(|entry| entry.was_due).count();
         let answered = entries()
             .filter(|entry| entry.outcome != Outcome::Skipped && gave_something(entry))
             .count();
         let is_of_interest = |entry: &&LedgerEntry| {
-            !entry.is_complete()
+            !entry.is_complete() && entry.outcome != Outcome::Cancelled
                 || entry.detail.is_some()
                     && (entry.outcome != Outcome::Skipped || named.contains(&entry.station))
                 || !entry.unverified_keys.is_empty() && entry.matches > 0
         };
         let (of_interest, others): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) =
             entries().partition(is_of_interest);
-        let word = match (asked.cut, verdict) {
-            (_, Verdict::Failed) => " FAILED",
+        let word = match (asked.cut, completeness) {
+            (_, Completeness::Failed) => " FAILED",
             (Some(Cut::Interrupted), _) => " INTERRUPTED",
-            (_, Verdict::Partial) => " INCOMPLETE",
+            (_, Completeness::Partial) => " INCOMPLETE",
             (Some(Cut::Limit), _) => " Limit reached",
             _ if asked.unwritable > 0 => " INCOMPLETE",
             _ => "",

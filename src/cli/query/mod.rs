@@ -22,8 +22,8 @@ use super::error::{ExitStatus, Problem};
 use super::output::Ui;
 use super::station::not_found;
 use super::{Format, complete};
+use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing, Target, plan};
-use crate::link::verdict::Verdict;
 use crate::link::{LinkedQuery, Request};
 use crate::model::{Configuration, Kind, StationName, parse_duration};
 use asking::{Asking, Cut};
@@ -101,14 +101,14 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     let mut asked = asked?;
     records.keep(ui, &asked.reports);
     records.explain_suspensions(&targets, &mut asked.ledger);
-    let verdict = asked.verdict(&targets);
-    rows::write(ui, &mut asked, verdict)?;
-    Closing::of(&asked, verdict, &narrowing.from).tell(ui);
-    Ok(match (asked.cut, verdict) {
+    let completeness = asked.completeness(&targets);
+    rows::write(ui, &mut asked, completeness)?;
+    Closing::of(&asked, completeness, &narrowing.from).tell(ui);
+    Ok(match (asked.cut, completeness) {
         (Some(Cut::Interrupted), _) => ExitStatus::Interrupted,
-        (_, Verdict::Complete | Verdict::Cut) => ExitStatus::Done,
-        (_, Verdict::Partial) => ExitStatus::Partial,
-        (_, Verdict::Failed) => ExitStatus::Failed,
+        (_, Completeness::Complete | Completeness::Cut) => ExitStatus::Done,
+        (_, Completeness::Partial) => ExitStatus::Partial,
+        (_, Completeness::Failed) => ExitStatus::Failed,
     })
 }
 

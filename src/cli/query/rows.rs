@@ -10,13 +10,13 @@ use super::view::{EndLine, EntryView, LedgerLine, QueryDocument, StudyView};
 use crate::cli::Format;
 use crate::cli::output::Ui;
 use crate::cli::view::Document;
+use crate::link::completeness::Completeness;
 use crate::link::merge::{MergedStudy, Source};
-use crate::link::verdict::Verdict;
 use crate::model::{Availability, IssuerDomain};
 
 /// Writes what is still to be written.
-pub fn write(ui: &mut Ui, asked: &mut Asked, verdict: Verdict) -> anyhow::Result<()> {
-    let complete = verdict == Verdict::Complete && asked.unwritable == 0;
+pub fn write(ui: &mut Ui, asked: &mut Asked, completeness: Completeness) -> anyhow::Result<()> {
+    let complete = completeness == Completeness::Complete && asked.unwritable == 0;
     let id = Uuid::new_v4().to_string();
     match ui.format() {
         Format::Ndjson => {

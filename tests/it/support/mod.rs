@@ -7,11 +7,13 @@
 #![allow(dead_code, reason = "each subject takes its own part of the support")]
 
 pub mod archive_options;
+pub mod brought;
 pub mod certificates;
 pub mod dcmqrscp;
 pub mod env;
 pub mod fake_peer;
 pub mod findscu;
+pub mod links;
 pub mod orthanc;
 pub mod process;
 pub mod reference;

@@ -9,7 +9,7 @@ use super::policy::Role;
 
 /// The answer as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Completeness {
     /// Every station that should have answered did, to the end.
     Complete,
     /// The caller cut it, by a limit or a cancel, and nothing else is missing.
@@ -21,7 +21,7 @@ pub enum Verdict {
 }
 
 /// Judges a whole ledger, each entry with the role of its station.
-pub fn verdict<'l>(ledger: impl IntoIterator<Item = (Role, &'l LedgerEntry)>) -> Verdict {
+pub fn completeness<'l>(ledger: impl IntoIterator<Item = (Role, &'l LedgerEntry)>) -> Completeness {
     let due: Vec<(Role, &LedgerEntry)> = ledger.into_iter().filter(|(_, entry)| entry.was_due).collect();
     let none_answers = |role: Option<Role>| {
         let mut of_role = due
@@ -31,16 +31,16 @@ pub fn verdict<'l>(ledger: impl IntoIterator<Item = (Role, &'l LedgerEntry)>) ->
         of_role.peek().is_some() && of_role.all(|(_, entry)| !answered(entry))
     };
     if none_answers(Some(Role::Archive)) || none_answers(None) {
-        Verdict::Failed
+        Completeness::Failed
     } else if due.iter().all(|(_, entry)| entry.is_complete()) {
-        Verdict::Complete
+        Completeness::Complete
     } else if due
         .iter()
         .all(|(_, entry)| entry.is_complete() || entry.outcome == Outcome::Cancelled)
     {
-        Verdict::Cut
+        Completeness::Cut
     } else {
-        Verdict::Partial
+        Completeness::Partial
     }
 }
 
@@ -64,38 +64,56 @@ mod tests {
         }
     }
 
-    fn of(ledger: &[(Role, LedgerEntry)]) -> Verdict {
-        verdict(ledger.iter().map(|(role, entry)| (*role, entry)))
+    fn of(ledger: &[(Role, LedgerEntry)]) -> Completeness {
+        completeness(ledger.iter().map(|(role, entry)| (*role, entry)))
     }
 
     #[test]
     fn one_missing_site_makes_the_answer_partial() {
         let local = || (Role::Archive, entry(Outcome::Searched, true, 0));
         let linked = |outcome, was_due| (Role::Linked, entry(outcome, was_due, 0));
-        assert_eq!(of(&[local(), linked(Outcome::Searched, true)]), Verdict::Complete);
-        assert_eq!(of(&[local(), linked(Outcome::Skipped, false)]), Verdict::Complete);
-        assert_eq!(of(&[local(), linked(Outcome::Skipped, true)]), Verdict::Partial);
-        assert_eq!(of(&[local(), linked(Outcome::Failed, true)]), Verdict::Partial);
-        assert_eq!(of(&[local(), linked(Outcome::Truncated, true)]), Verdict::Partial);
-        assert_eq!(of(&[local(), linked(Outcome::Cancelled, true)]), Verdict::Cut);
-        assert_eq!(of(&[]), Verdict::Complete);
+        assert_eq!(
+            of(&[local(), linked(Outcome::Searched, true)]),
+            Completeness::Complete
+        );
+        assert_eq!(
+            of(&[local(), linked(Outcome::Skipped, false)]),
+            Completeness::Complete
+        );
+        assert_eq!(
+            of(&[local(), linked(Outcome::Skipped, true)]),
+            Completeness::Partial
+        );
+        assert_eq!(
+            of(&[local(), linked(Outcome::Failed, true)]),
+            Completeness::Partial
+        );
+        assert_eq!(
+            of(&[local(), linked(Outcome::Truncated, true)]),
+            Completeness::Partial
+        );
+        assert_eq!(
+            of(&[local(), linked(Outcome::Cancelled, true)]),
+            Completeness::Cut
+        );
+        assert_eq!(of(&[]), Completeness::Complete);
     }
 
     #[test]
     fn no_archive_answering_is_a_failure() {
         let archive = |matches| (Role::Archive, entry(Outcome::Failed, true, matches));
         let linked = (Role::Linked, entry(Outcome::Searched, true, 7));
-        assert_eq!(of(&[archive(0), linked.clone()]), Verdict::Failed);
+        assert_eq!(of(&[archive(0), linked.clone()]), Completeness::Failed);
         assert_eq!(
             of(&[archive(3), linked.clone()]),
-            Verdict::Partial,
+            Completeness::Partial,
             "a part of an answer is one"
         );
         assert_eq!(
             of(&[(Role::Linked, entry(Outcome::Failed, true, 0))]),
-            Verdict::Failed
+            Completeness::Failed
         );
         let suspended = (Role::Archive, entry(Outcome::Skipped, true, 0));
-        assert_eq!(of(&[suspended, linked]), Verdict::Failed);
+        assert_eq!(of(&[suspended, linked]), Completeness::Failed);
     }
 }
