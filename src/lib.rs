@@ -3,7 +3,7 @@
 //! The rooms, each with its own map:
 //! - [`model`]: the values of the domain
 //! - [`audit`]: what is recorded of every change and disclosure, and the chain that makes tampering show
-//! - [`store`]: the SQLite store: configuration, its history, the audit
+//! - [`store`]: the SQLite store: configuration, its history, the audit, the ledgers of past queries
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
 //! - [`service`]: the link service: listening, admission, reload without dropping anything, the control socket

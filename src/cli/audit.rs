@@ -1,18 +1,18 @@
 //! `audit`: who changed what, and the proof that the record is whole.
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ZonedDateTime};
 use serde::Serialize;
 
 use super::Format;
 use super::change::sentence;
 use super::error::ExitStatus;
+use super::moment::parse_past;
 use super::output::{Columns, Ui};
 use super::value;
 use super::view::{AuditView, Document, Items};
 use crate::audit::{AuditRecord, Event, Hash};
-use crate::model::DateRange;
 use crate::store::{Access, AuditFilter};
 
 /// See who changed what, and prove that the record is whole.
@@ -27,8 +27,8 @@ pub enum AuditCommand {
         after_help = "Examples:\n  impaxlink audit list --limit 5\n  impaxlink audit list --since 2026-01-01 --format csv"
     )]
     List {
-        /// Only what was recorded since then: a date, or -7d
-        #[arg(long, value_name = "DATE", allow_hyphen_values = true, value_parser = parse_since)]
+        /// Only what was recorded since then: 16:20, a date, -7d, -2h
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_past)]
         since: Option<Timestamp>,
         /// At most so many; 0 is all
         #[arg(long, value_name = "N", default_value_t = 20)]
@@ -54,22 +54,6 @@ pub fn run(ui: &mut Ui, command: AuditCommand) -> anyhow::Result<ExitStatus> {
         AuditCommand::List { since, limit } => list(ui, since, limit),
         AuditCommand::Verify { expect } => verify(ui, expect),
     }
-}
-
-/// The beginning of a day, in the local time zone.
-fn parse_since(text: &str) -> Result<Timestamp, String> {
-    if let Ok(moment) = text.parse::<Timestamp>() {
-        return Ok(moment);
-    }
-    let today = ZonedDateTime::now().date();
-    let range = DateRange::parse(text, today).map_err(|error| error.to_string())?;
-    let day = range
-        .first()
-        .ok_or_else(|| format!("invalid date {text:?}: it has no beginning"))?;
-    let midnight = day
-        .to_zoned_datetime(TimeZone::system())
-        .map_err(|error| error.to_string())?;
-    Ok(midnight.timestamp())
 }
 
 fn list(ui: &mut Ui, since: Option<Timestamp>, limit: u32) -> anyhow::Result<ExitStatus> {

@@ -18,7 +18,9 @@ mod config;
 mod error;
 mod force;
 mod generation;
+mod ledger;
 mod mapping;
+mod moment;
 mod output;
 mod query;
 mod reload;
@@ -123,6 +125,9 @@ enum Command {
     /// See and change the tables that give a study's specialty and body part
     #[command(subcommand)]
     Mapping(mapping::MappingCommand),
+    /// See past linked queries: who asked, what each station did, what the caller was told
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// See who saved what, and go back to an earlier configuration
     #[command(subcommand)]
     Generation(generation::GenerationCommand),
@@ -173,6 +178,7 @@ pub fn main() -> ExitCode {
 fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
     match command {
         Command::Station(command) => station::run(ui, command),
+        Command::Ledger(command) => ledger::run(ui, command),
         Command::Mapping(command) => mapping::run(ui, command),
         Command::Generation(command) => generation::run(ui, command),
         Command::Config(command) => config::run(ui, command),

@@ -8,29 +8,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+pub use crate::model::Caller;
 use crate::model::{Configuration, Kind, Query, Station, StationName, Suspension};
-
-/// On whose behalf a query runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
-    /// A station of the local cluster, or the command line.
-    Internal,
-    /// Another system.
-    External,
-    /// A linked cluster: what it asks is not forwarded.
-    LinkedCluster,
-}
-
-impl Caller {
-    /// What a known station asks as. Cluster linking overrides its kind.
-    pub fn of(station: &Station) -> Self {
-        match station.kind {
-            _ if station.is_linked() => Caller::LinkedCluster,
-            Kind::Internal | Kind::Archive => Caller::Internal,
-            Kind::External => Caller::External,
-        }
-    }
-}
 
 /// What the caller leaves out of the stations that the policy allows, or adds to them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

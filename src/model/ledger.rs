@@ -2,11 +2,12 @@
 //!
 //! Invariant: `is_complete` is false as soon as one station that should have answered did not, or not fully.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::StationName;
+use super::{Invalid, StationName};
 
 /// What became of a station in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,25 @@ impl Outcome {
             Outcome::Skipped => "skipped",
             Outcome::Cancelled => "cancelled",
         }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let outcomes = [
+            Outcome::Searched,
+            Outcome::Failed,
+            Outcome::Truncated,
+            Outcome::Skipped,
+            Outcome::Cancelled,
+        ];
+        let rule = "it is 'searched', 'failed', 'truncated', 'skipped' or 'cancelled'";
+        outcomes
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+            .ok_or_else(|| Invalid::new("outcome", text, rule))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: pure. Nothing here does I/O, reads a clock or the environment, or imports another room.
 
 mod ae_title;
+mod caller;
 mod change;
 mod character_set;
 mod configuration;
@@ -15,6 +16,7 @@ mod link_flags;
 mod mapping;
 mod patient_id;
 mod query;
+mod query_ledger;
 mod settings;
 mod station;
 mod station_document;
@@ -24,6 +26,7 @@ mod uid;
 mod wildcard;
 
 pub use ae_title::{AeTitle, MAX_AE_TITLE};
+pub use caller::Caller;
 pub use change::{Change, Subject, changes, station_changes};
 pub use character_set::CharacterSet;
 pub use configuration::{Configuration, Generation};
@@ -39,7 +42,8 @@ pub use mapping::{
 };
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
 pub use query::{Level, Query};
-pub use settings::{RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings, setting_key};
+pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
+pub use settings::{LEDGER_KEEP_DAYS, RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings, setting_key};
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer};

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the lower levels name exactly one study. How it becomes the identifier of a C-FIND-RQ is `link`'s.
 
+use std::str::FromStr;
+
 use dicom_core::Tag;
 
 use super::{DateRange, Invalid, PatientIdKey, Uid};
@@ -16,6 +18,30 @@ pub enum Level {
     Series,
     /// One row an instance of one study.
     Image,
+}
+
+impl Level {
+    /// As it is shown and recorded: `study`, `series`, `image`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Study => "study",
+            Level::Series => "series",
+            Level::Image => "image",
+        }
+    }
+}
+
+impl FromStr for Level {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let levels = [Level::Study, Level::Series, Level::Image];
+        let rule = "it is 'study', 'series' or 'image'";
+        levels
+            .into_iter()
+            .find(|level| level.as_str() == text)
+            .ok_or_else(|| Invalid::new("level", text, rule))
+    }
 }
 
 /// The constraints of a query; what is `None` or empty matches all.
@@ -50,11 +76,7 @@ impl Query {
     pub fn check(&self) -> Result<(), Invalid> {
         if self.level != Level::Study && self.study_uids.len() != 1 {
             let rule = "series and image need exactly one study: give --study-uid";
-            return Err(Invalid::new(
-                "level",
-                &format!("{:?}", self.level).to_lowercase(),
-                rule,
-            ));
+            return Err(Invalid::new("level", self.level.as_str(), rule));
         }
         Ok(())
     }

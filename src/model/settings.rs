@@ -26,6 +26,9 @@ pub struct SettingKey {
 /// The command run after each save, for systems that are not ours. It runs as a program, so it has rules of its own.
 pub const RELOAD_COMMAND: &str = "reload.command";
 
+/// How many days the ledgers of past queries are kept.
+pub const LEDGER_KEEP_DAYS: &str = "ledger.keep_days";
+
 /// Every key, in the order of `config list`.
 pub static SETTING_KEYS: &[SettingKey] = &[
     key(
@@ -81,6 +84,12 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "20s",
         "how long a linked cluster may hold up the end once the others have finished",
         is_duration,
+    ),
+    key(
+        LEDGER_KEEP_DAYS,
+        "90",
+        "how many days the ledgers of past queries are kept",
+        is_days,
     ),
     key(
         "limits.associations",
@@ -231,7 +240,7 @@ impl Settings {
         parse_duration(text).unwrap_or(super::DEFAULT_TIMEOUT)
     }
 
-    /// The number of that key: `limits.…`.
+    /// The number of that key: `limits.…`, `ledger.keep_days`.
     pub fn count(&self, name: &'static str) -> usize {
         self.parsed(name)
     }
@@ -325,6 +334,10 @@ fn is_on_partial(text: &str) -> Result<(), Invalid> {
 
 fn is_count(text: &str) -> Result<(), Invalid> {
     within(text, 1, 100_000)
+}
+
+fn is_days(text: &str) -> Result<(), Invalid> {
+    within(text, 1, 3650)
 }
 
 fn is_pdu_length(text: &str) -> Result<(), Invalid> {

@@ -5,8 +5,10 @@
 use std::collections::HashSet;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
+use serde::Serialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
@@ -41,7 +43,8 @@ pub(super) fn write(
     Ok(())
 }
 
-fn read_settings(connection: &Connection) -> rusqlite::Result<Settings> {
+/// The settings that were set.
+pub(super) fn read_settings(connection: &Connection) -> rusqlite::Result<Settings> {
     let mut settings = Settings::default();
     let mut statement = connection.prepare_cached("SELECT key, value FROM setting")?;
     let mut rows = statement.query([])?;
@@ -87,6 +90,27 @@ pub(super) fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlit
     let text: StrDeserializer<'_, serde::de::value::Error> =
         row.get_ref(column)?.as_str()?.into_deserializer();
     T::deserialize(text).map_err(|error| unreadable(column, error))
+}
+
+/// A moment, kept in microseconds; NULL is none.
+pub(super) fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)?
+        .map(Timestamp::from_microsecond)
+        .transpose()
+        .map_err(|error| unreadable(column, error))
+}
+
+/// A list, kept as a JSON array.
+pub(super) fn list<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<T>> {
+    match row.get_ref(column)?.as_str()? {
+        "[]" => Ok(Vec::new()),
+        text => serde_json::from_str(text).map_err(|error| unreadable(column, error)),
+    }
+}
+
+/// What [`list`] reads back.
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// The error for a column whose text is not of its type.

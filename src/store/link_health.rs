@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 
-use super::configuration::{parsed, unreadable};
+use super::configuration::{moment, parsed};
 use super::{Store, StoreError};
 use crate::model::StationName;
 
@@ -128,7 +128,7 @@ fn write(connection: &Connection, report: &LinkReport) -> rusqlite::Result<()> {
 }
 
 /// A peer's words may be in it.
-fn one_line(detail: &str) -> String {
+pub(super) fn one_line(detail: &str) -> String {
     let is_plain = |c: &char| !c.is_control();
     detail.chars().filter(is_plain).take(MAX_DETAIL).collect()
 }
@@ -145,11 +145,4 @@ fn health(row: &Row<'_>) -> rusqlite::Result<(StationName, LinkHealth)> {
         down_since: moment(row, 8)?,
     };
     Ok((parsed(row, 0)?, health))
-}
-
-fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    row.get::<_, Option<i64>>(column)?
-        .map(Timestamp::from_microsecond)
-        .transpose()
-        .map_err(|error| unreadable(column, error))
 }

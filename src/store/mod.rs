@@ -1,4 +1,4 @@
-//! The SQLite store: configuration, its history, the audit, the health of links.
+//! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -18,6 +18,7 @@ mod lock;
 mod mapping_table;
 mod ownership;
 mod patience;
+mod query_ledgers;
 mod save;
 mod schema;
 mod station_table;
@@ -31,6 +32,7 @@ pub use error::{ErrorClass, StoreError};
 pub use history::SavedGeneration;
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport};
 pub use lock::{Holder, ServiceLock, ServiceLockError};
+pub use query_ledgers::LedgerFilter;
 pub use save::{SaveError, Saved};
 
 use crate::model::{Configuration, Generation, Uid};

@@ -14,6 +14,7 @@ pub(super) const APPLICATION_ID: i32 = 0x496d_784c;
 pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_first.sql")),
     M::up(include_str!("migrations/0002_mapping.sql")),
+    M::up(include_str!("migrations/0003_ledger.sql")),
 ];
 
 /// All migrations, in order.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, named_params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::configuration::{optional, parsed, unreadable, word};
+use super::configuration::{json, list, optional, parsed, unreadable, word};
 use crate::model::{AeTitle, Endpoint, LinkFlags, Station, StationName, Suspension};
 
 const SELECT: &str = "SELECT name, ae_title, host, port, kind, description, cluster, cluster_linking, \
@@ -135,13 +135,6 @@ fn optional_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite:
     }
 }
 
-fn list<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<T>> {
-    match row.get_ref(column)?.as_str()? {
-        "[]" => Ok(Vec::new()),
-        text => serde_json::from_str(text).map_err(|error| unreadable(column, error)),
-    }
-}
-
 /// The word that `model` writes in JSON.
 fn word_of<T: Serialize>(value: &T) -> rusqlite::Result<Option<String>> {
     match serde_json::to_value(value) {
@@ -149,8 +142,4 @@ fn word_of<T: Serialize>(value: &T) -> rusqlite::Result<Option<String>> {
         Ok(_) => Ok(None),
         Err(error) => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error))),
     }
-}
-
-fn json<T: Serialize + ?Sized>(value: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }

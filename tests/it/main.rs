@@ -10,6 +10,7 @@ mod dimse_requestor;
 mod dimse_tls;
 mod environment;
 mod fake_peer;
+mod ledger;
 mod linked_query;
 mod mapping;
 mod misbehaving_peers;

@@ -20,7 +20,7 @@ use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::Target;
 use crate::link::{Answer, Ended, Event, LinkedQuery, Request};
-use crate::model::{CharacterSet, LedgerEntry, Level};
+use crate::model::{CharacterSet, LedgerEntry, Level, Outcome};
 use crate::store::LinkReport;
 
 /// When progress is first shown, and how often it is drawn.
@@ -84,6 +84,17 @@ impl Asked {
         std::mem::replace(&mut self.merge, Merge::new(Vec::new())).finish()
     }
 
+    /// Enters the stations that had not ended when nobody waited for them any more, and puts all in order.
+    fn cut_the_rest(&mut self) {
+        for (target, source) in self.sources.iter().enumerate() {
+            if self.ledger.iter().all(|(ended, _)| *ended != target) {
+                let entry = LedgerEntry::new(source.station.clone(), Outcome::Cancelled);
+                self.ledger.push((target, entry));
+            }
+        }
+        self.ledger.sort_by_key(|(target, _)| *target);
+    }
+
     /// Notes that a list which is written as it comes has begun; says whether it had before.
     pub fn begin_list(&mut self) -> bool {
         std::mem::replace(&mut self.has_begun, true)
@@ -120,20 +131,28 @@ impl<'u> Asking<'u> {
         }
     }
 
-    /// Takes all that comes until the last station has ended, or Ctrl-C is pressed a second time.
-    pub async fn run(mut self, mut query: LinkedQuery) -> anyhow::Result<Asked> {
+    /// Takes all that comes until the last station has ended, Ctrl-C is pressed a second time, or nobody reads any more.
+    /// What came until then is there also where it failed.
+    pub async fn run(mut self, mut query: LinkedQuery) -> (Asked, anyhow::Result<()>) {
+        let ended = self.take_all(&mut query).await;
+        self.asked.studies = self.sight.studies();
+        self.asked.cut_the_rest();
+        (self.asked, ended)
+    }
+
+    async fn take_all(&mut self, query: &mut LinkedQuery) -> anyhow::Result<()> {
         let mut interrupts = signal(SignalKind::interrupt())?;
         let progress = self.progress();
         let mut ticks = interval_at(Instant::now() + PROGRESS_AFTER, PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(event) = query.take_ready() {
-                self.take(event, &query)?;
+                self.take(event, query)?;
             }
             self.ui.out().flush()?;
             tokio::select! {
                 event = query.next() => match event {
-                    Some(event) => self.take(event, &query)?,
+                    Some(event) => self.take(event, query)?,
                     None => break,
                 },
                 _ = interrupts.recv() => {
@@ -146,9 +165,7 @@ impl<'u> Asking<'u> {
             }
         }
         progress.finish_and_clear();
-        self.asked.studies = self.sight.studies();
-        self.asked.ledger.sort_by_key(|(target, _)| *target);
-        Ok(self.asked)
+        Ok(())
     }
 
     fn progress(&self) -> ProgressBar {

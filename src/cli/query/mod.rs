@@ -13,7 +13,7 @@ mod table;
 mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
@@ -25,11 +25,12 @@ use super::{Format, complete};
 use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing, Target, plan};
 use crate::link::{LinkedQuery, Request};
-use crate::model::{Configuration, Kind, StationName, parse_duration};
+use crate::model::{Configuration, Kind, StationName, Told, parse_duration};
 use asking::{Asking, Cut};
 use closing::Closing;
 use filters::Filters;
 use records::Records;
+pub use view::EntryView;
 
 /// Search the local cluster and the linked clusters, and show their studies as one list.
 ///
@@ -84,6 +85,8 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     refuse_nobody(&configuration, &targets)?;
     warn_of_no_archive(ui, &configuration, &narrowing);
     records.disclose(ui, &configuration, &targets, &query);
+    let mut ledger = records::begin_ledger(&configuration, caller, &query);
+    let began = Instant::now();
     let request = Request {
         configuration: Arc::clone(&configuration),
         query: Arc::new(query),
@@ -95,21 +98,34 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
         .enable_all()
         .build()?;
     let asking = Asking::new(ui, &request, args.limit);
-    let asked = runtime.block_on(async { asking.run(LinkedQuery::start(request)).await });
+    let (mut asked, ended) = runtime.block_on(async { asking.run(LinkedQuery::start(request)).await });
     // A resolver that hangs would hold up the end otherwise.
     runtime.shutdown_background();
-    let mut asked = asked?;
     records.keep(ui, &asked.reports);
     records.explain_suspensions(&targets, &mut asked.ledger);
     let completeness = asked.completeness(&targets);
-    rows::write(ui, &mut asked, completeness)?;
+    let status = status(asked.cut, completeness);
+    ledger.entries = asked.ledger.iter().map(|(_, entry)| entry.clone()).collect();
+    ledger.complete = ended.is_ok() && completeness == Completeness::Complete && asked.unwritable == 0;
+    ledger.told = Told {
+        status: status as u16,
+        matches: asked.studies as u64,
+    };
+    ledger.elapsed = began.elapsed();
+    records.keep_ledger(ui, &ledger);
+    ended?;
+    rows::write(ui, &mut asked, &ledger)?;
     Closing::of(&asked, completeness, &narrowing.from).tell(ui);
-    Ok(match (asked.cut, completeness) {
+    Ok(status)
+}
+
+fn status(cut: Option<Cut>, completeness: Completeness) -> ExitStatus {
+    match (cut, completeness) {
         (Some(Cut::Interrupted), _) => ExitStatus::Interrupted,
         (_, Completeness::Complete | Completeness::Cut) => ExitStatus::Done,
         (_, Completeness::Partial) => ExitStatus::Partial,
         (_, Completeness::Failed) => ExitStatus::Failed,
-    })
+    }
 }
 
 fn caller(configuration: &Configuration, name: &str) -> anyhow::Result<Caller> {

@@ -4,15 +4,19 @@
 //! value of a key is recorded.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jiff::ZonedDateTime;
+use jiff::{Timestamp, ZonedDateTime};
+use uuid::Uuid;
 
-use crate::audit::Disclosure;
+use crate::audit::{Attribution, Disclosure};
 use crate::cli::attribution;
 use crate::cli::output::Ui;
 use crate::cli::station::suspended;
 use crate::link::policy::{Skip, Target};
-use crate::model::{Configuration, LedgerEntry, Query, StationName};
+use crate::model::{
+    Asker, Caller, Configuration, LedgerEntry, LedgerId, Query, QueryLedger, StationName, Told,
+};
 use crate::store::{Access, LinkHealth, LinkReport, Store, StoreError};
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
@@ -76,13 +80,18 @@ impl Records {
             stations: stations.map(|station| station.name.clone()).collect(),
             keywords: keywords(query),
         };
-        let attribution = attribution::with_command("impaxlink query".to_owned());
+        let attribution = asker();
         self.write(ui, |store| store.record_disclosure(&attribution, &disclosure));
     }
 
     /// Keeps how the links fared.
     pub fn keep(&self, ui: &Ui, reports: &[LinkReport]) {
         self.write(ui, |store| store.record_link_health(reports));
+    }
+
+    /// Keeps what the query came to.
+    pub fn keep_ledger(&self, ui: &Ui, ledger: &QueryLedger) {
+        self.write(ui, |store| store.record_ledgers(std::slice::from_ref(ledger)));
     }
 
     fn write(&self, ui: &Ui, write: impl FnOnce(&Store) -> Result<(), StoreError>) {
@@ -119,6 +128,31 @@ impl Records {
             }
             entry.detail = Some(detail);
         }
+    }
+}
+
+fn asker() -> Attribution {
+    attribution::with_command("impaxlink query".to_owned())
+}
+
+/// The ledger of a query that is about to be put.
+pub fn begin_ledger(configuration: &Configuration, caller: Caller, query: &Query) -> QueryLedger {
+    let at = Timestamp::now();
+    QueryLedger {
+        id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
+        at,
+        asker: Asker::User(asker().person().to_owned()),
+        asked_as: caller,
+        generation: configuration.generation,
+        level: query.level,
+        keywords: keywords(query),
+        entries: Vec::new(),
+        complete: false,
+        told: Told {
+            status: 0,
+            matches: 0,
+        },
+        elapsed: Duration::ZERO,
     }
 }
 

@@ -2,22 +2,18 @@
 //!
 //! Invariant: csv has one line a study, whatever the level; several values of a field are joined by `;`.
 
-use uuid::Uuid;
-
 use super::asking::Asked;
 use super::table;
 use super::view::{EndLine, EntryView, LedgerLine, QueryDocument, StudyView};
 use crate::cli::Format;
 use crate::cli::output::Ui;
 use crate::cli::view::Document;
-use crate::link::completeness::Completeness;
 use crate::link::merge::{MergedStudy, Source};
-use crate::model::{Availability, IssuerDomain};
+use crate::model::{Availability, IssuerDomain, QueryLedger};
 
-/// Writes what is still to be written.
-pub fn write(ui: &mut Ui, asked: &mut Asked, completeness: Completeness) -> anyhow::Result<()> {
-    let complete = completeness == Completeness::Complete && asked.unwritable == 0;
-    let id = Uuid::new_v4().to_string();
+/// Writes what is still to be written, under the ID of the query's ledger.
+pub fn write(ui: &mut Ui, asked: &mut Asked, ledger: &QueryLedger) -> anyhow::Result<()> {
+    let (id, complete) = (ledger.id.to_string(), ledger.complete);
     match ui.format() {
         Format::Ndjson => {
             for (_, entry) in &asked.ledger {
