@@ -93,6 +93,8 @@ fn ctrl_c_cancels_at_every_peer_and_keeps_what_has_come() {
     let env = Env::new();
     add_archive(&env, "PACS", "PACS", pacs.port, &[]);
     add_linked(&env, "SITEB", "SITEB", siteb.port, &[]);
+    env.impaxlink(&["config", "set", "query.local_first", "1ms"])
+        .success();
     let mut command = env.command(env!("CARGO_BIN_EXE_impaxlink"));
     let mut child = command
         .args(["query", "--format", "ndjson"])
@@ -106,6 +108,9 @@ fn ctrl_c_cancels_at_every_peer_and_keeps_what_has_come() {
         first.contains("\"study\""),
         "a study is printed when it arrives: {first}"
     );
+    // Only now both have been asked, so that both are to be told.
+    let second = lines.next().unwrap().unwrap();
+    assert!(second.contains("\"location\""), "{second}");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, Signal::INT).unwrap();
     let rest: Vec<Value> = lines
