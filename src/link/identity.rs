@@ -124,11 +124,12 @@ fn family_and_given_name(name: &str) -> Option<String> {
     if alphabetic.contains(['?', char::REPLACEMENT_CHARACTER]) {
         return None;
     }
-    let folded: String = alphabetic
-        .nfkd()
-        .filter(|c| !is_combining_mark(*c))
-        .flat_map(char::to_lowercase)
-        .collect();
+    let folded: String = if alphabetic.is_ascii() {
+        alphabetic.to_ascii_lowercase()
+    } else {
+        let bare = alphabetic.nfkd().filter(|c| !is_combining_mark(*c));
+        bare.flat_map(char::to_lowercase).collect()
+    };
     let mut words = folded.split(['^', ',', ' ']).filter(|word| !word.is_empty());
     let family = words.next()?;
     Some(match words.next() {

@@ -35,8 +35,8 @@ pub(super) struct Search<'s> {
     pub(super) entry: LedgerEntry,
     /// What people should know of the answers, besides a failure.
     pub(super) notes: Notes,
-    /// Studies that several queries may bring to light again.
-    seen: FirstSight,
+    /// The studies so far, where several queries may bring one to light again.
+    seen: Option<FirstSight>,
     /// Studies whose lower levels are still to be asked for.
     studies: Vec<(StudyAnswer, DataSet)>,
 }
@@ -74,7 +74,7 @@ impl<'s> Search<'s> {
             reader,
             entry,
             notes: Notes::default(),
-            seen: FirstSight::default(),
+            seen: None,
             studies: Vec::new(),
         }
     }
@@ -83,6 +83,7 @@ impl<'s> Search<'s> {
     pub(super) async fn run(&mut self) -> Result<(), Interrupt> {
         let in_study_root = study_keys(self.query, Root::Study, None)?;
         self.call.check(&in_study_root)?;
+        self.seen = (in_study_root.len() > 1).then(FirstSight::default);
         let mut line = self.open().await?;
         let searched = match line.root() {
             Root::Study => self.find_all(&mut line, &in_study_root, None).await,
@@ -206,8 +207,11 @@ impl<'s> Search<'s> {
         for keyword in self.filter.unverified_keys(&study, further) {
             add(&mut self.entry.unverified_keys, keyword);
         }
-        let is_new = self.seen.see(&study) != Sight::Location;
-        is_new.then_some(study)
+        let is_known = self
+            .seen
+            .as_mut()
+            .is_some_and(|seen| seen.see(&study) == Sight::Location);
+        (!is_known).then_some(study)
     }
 
     /// The series of the studies found, and their instances, as far as the query asks for them.

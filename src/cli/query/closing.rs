@@ -29,10 +29,11 @@ impl Closing {
             .filter(|entry| entry.outcome != Outcome::Skipped && gave_something(entry))
             .count();
         let is_of_interest = |entry: &&LedgerEntry| {
-            !entry.is_complete() && entry.outcome != Outcome::Cancelled
-                || entry.detail.is_some()
-                    && (entry.outcome != Outcome::Skipped || named.contains(&entry.station))
-                || !entry.unverified_keys.is_empty() && entry.matches > 0
+            let is_told = entry.outcome != Outcome::Skipped || named.contains(&entry.station);
+            let is_unverified = !entry.unverified_keys.is_empty() && entry.matches > 0;
+            // That a station was cancelled is what the caller wanted.
+            entry.outcome != Outcome::Cancelled
+                && (!entry.is_complete() || entry.detail.is_some() && is_told || is_unverified)
         };
         let (of_interest, others): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) =
             entries().partition(is_of_interest);
