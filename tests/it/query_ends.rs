@@ -321,6 +321,24 @@ fn skips_are_named_with_their_flag_and_suspensions_leave_the_answer_partial() {
 }
 
 #[test]
+fn the_account_follows_the_rows_where_both_go_to_one_place() {
+    let peer = FakePeer::start(answer([one_study()]));
+    let env = Env::new();
+    add_archive(&env, "PACS", "PACS", peer.port, &["--issuer", "NORTH"]);
+    let mut shell = env.command("sh");
+    let program = env!("CARGO_BIN_EXE_impaxlink");
+    let output = shell
+        .args(["-c", &format!("{program} query 2>&1")])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let expected = "DATE  MOD  STUDY  PATIENT  ID (ISSUER)   IMAGES  BEST\n\
+                    -     -    -      -        4711 (NORTH)       -  PACS\n\
+                    1 study from 1 station.\n";
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn nobody_to_ask_is_said() {
     let env = Env::new();
     env.impaxlink(&["query"]).fails_with(1, "no station to ask");

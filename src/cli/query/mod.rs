@@ -12,6 +12,7 @@ mod rows;
 mod table;
 mod view;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,6 +116,8 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     records.keep_ledger(ui, &ledger);
     ended?;
     rows::write(ui, &mut asked, &ledger)?;
+    // The rows come first where both outputs are one terminal.
+    ui.out().flush()?;
     Closing::of(&asked, completeness, &narrowing.from).tell(ui);
     Ok(status)
 }
