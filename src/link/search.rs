@@ -48,6 +48,8 @@ pub(super) struct Notes {
     pub(super) latency: Option<std::time::Duration>,
     /// The numbers of matches of the finds that ended well.
     pub(super) counts: Vec<u64>,
+    /// How many answers were left out because they are of another issuer than the caller named.
+    pub(super) of_other_issuers: u64,
     /// Keywords of the keys that the station ignored.
     pub(super) ignored_keys: Vec<String>,
     /// More patients than are asked for.
@@ -195,13 +197,14 @@ impl<'s> Search<'s> {
                 .element(tag)
                 .map(|value| decoder.decode(value, describe(tag).0))
         };
-        let ignored = match self.filter.judge(&study, further) {
-            Verdict::Drop(keyword) => Some(keyword),
-            Verdict::Keep => is_of_another_issuer(self.query, &study).then_some("IssuerOfPatientID"),
-        };
-        if let Some(keyword) = ignored {
+        if let Verdict::Drop(keyword) = self.filter.judge(&study, further) {
             self.entry.filtered += 1;
             add(&mut self.notes.ignored_keys, keyword);
+            return None;
+        }
+        if is_of_another_issuer(self.query, &study) {
+            self.entry.filtered += 1;
+            self.notes.of_other_issuers += 1;
             return None;
         }
         for keyword in self.filter.unverified_keys(&study, further) {

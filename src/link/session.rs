@@ -170,11 +170,15 @@ fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<Stri
     if notes.has_too_many_patients {
         remarks.push("more patients than are asked for: narrow the query".to_owned());
     }
-    if entry.filtered > 0 {
-        let keys = notes.ignored_keys.join(", ");
+    let by_ignored_keys = entry.filtered.saturating_sub(notes.of_other_issuers);
+    if by_ignored_keys > 0 {
+        let (answers, keys) = (answers(by_ignored_keys), notes.ignored_keys.join(", "));
+        remarks.push(format!("{answers} left out here, as the station ignored {keys}"));
+    }
+    if notes.of_other_issuers > 0 {
+        let answers = answers(notes.of_other_issuers);
         remarks.push(format!(
-            "{} left out here, as the station ignored {keys}",
-            answers(entry.filtered)
+            "{answers} left out here, of another issuer than asked for"
         ));
     }
     if entry.dropped > 0 {

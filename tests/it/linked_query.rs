@@ -205,6 +205,11 @@ fn the_same_patient_id_of_three_issuers_is_three_patients() {
         entry["filtered"].as_u64().unwrap() > 0,
         "the other patients are counted: {entry}"
     );
+    let detail = entry["detail"].as_str().unwrap();
+    assert!(
+        detail.ends_with("left out here, of another issuer than asked for"),
+        "{detail}"
+    );
 }
 
 #[test]
