@@ -2,14 +2,15 @@
 
 use clap::Subcommand;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::Format;
 use super::change::sentence;
 use super::error::ExitStatus;
 use super::moment::parse_past;
-use super::output::{Columns, Ui};
+use super::output::Ui;
+use super::table::Columns;
+use super::time::local_time;
 use super::value;
 use super::view::{AuditView, Document, Items};
 use crate::audit::{AuditRecord, Event, Hash};
@@ -145,13 +146,6 @@ fn what(record: &AuditRecord) -> String {
         }
         Err(_) => "unreadable: see 'impaxlink audit verify'".to_owned(),
     }
-}
-
-/// A moment in the local time zone, to the second.
-pub fn local_time(at: Timestamp) -> String {
-    at.to_zoned_datetime(TimeZone::system())
-        .strftime("%Y-%m-%d %H:%M:%S")
-        .to_string()
 }
 
 /// `audit verify --json` of a whole chain; a broken one is an error.

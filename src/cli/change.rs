@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::Format;
 use super::attribution;
-use super::audit::local_time;
 use super::error::{ExitStatus, Problem};
 use super::force::{self, Force};
 use super::output::Ui;
+use super::time::local_time;
 use super::view::{Document, SavedView, change_views};
 use crate::model::{Change, Configuration, Generation, Subject, changes};
-use crate::store::{Access, SaveError, Saved, StoreError};
+use crate::store::{Access, SaveError, Saved, Store, StoreError};
 
 /// The options of every command that changes configuration.
 #[derive(Debug, clap::Args)]
@@ -48,9 +48,17 @@ fn reason(text: &str) -> Result<String, String> {
 
 /// The saved configuration; the empty one where there is no store yet.
 pub fn current(ui: &Ui) -> anyhow::Result<Configuration> {
+    match store_if_any(ui)? {
+        Some(store) => Ok(store.configuration()?),
+        None => Ok(Configuration::default()),
+    }
+}
+
+/// The store, for reading; `None` where there is none yet.
+pub fn store_if_any(ui: &Ui) -> anyhow::Result<Option<Store>> {
     match ui.store(Access::ReadOnly) {
-        Ok(store) => Ok(store.configuration()?),
-        Err(error) if is_missing_store(&error) => Ok(Configuration::default()),
+        Ok(store) => Ok(Some(store)),
+        Err(error) if is_missing_store(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::change::{self, ChangeArgs};
 use super::error::{ExitStatus, Problem};
-use super::output::{Columns, Ui};
+use super::output::Ui;
+use super::table::Columns;
 use super::view::{Document, Items};
 use super::{Format, complete, value};
 use crate::model::{RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings, setting_key};

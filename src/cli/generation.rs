@@ -2,11 +2,13 @@
 
 use clap::Subcommand;
 
+use super::Format;
 use super::change::{self, ChangeArgs, sentence, shown};
 use super::error::{ExitStatus, Problem};
-use super::output::{Columns, Ui};
+use super::output::Ui;
+use super::table::Columns;
+use super::time::local_time;
 use super::view::{ChangeView, ConfigurationView, Document, GenerationView, Items, change_views};
-use super::{Format, audit::local_time};
 use crate::model::{Change, Configuration, Generation, changes};
 use crate::store::{Access, Store};
 

@@ -27,6 +27,8 @@ mod reload;
 mod serve;
 mod station;
 mod status;
+mod table;
+mod time;
 mod value;
 mod view;
 

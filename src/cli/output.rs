@@ -6,10 +6,10 @@
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::error::{ExitStatus, Problem};
+use super::table::Columns;
 use super::{ColorWhen, Format, Global};
 use crate::store::{Access, Store};
 
@@ -115,10 +115,10 @@ impl Ui {
     }
 
     /// Rows under a heading, columns two spaces apart.
-    pub fn table(&mut self, mut table: Columns) -> io::Result<()> {
-        let text = table.render(io::stdout().is_terminal());
+    pub fn table(&mut self, table: Columns) -> io::Result<()> {
+        let text = table.render(terminal_width());
         match text.split_once('\n') {
-            Some((heading, rows)) if self.color && table.has_heading => {
+            Some((heading, rows)) if self.color && table.has_heading() => {
                 write!(self.out, "{BOLD}{heading}{PLAIN}\n{rows}")
             }
             _ => self.out.write_all(text.as_bytes()),
@@ -153,58 +153,14 @@ impl Ui {
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-/// The rows of a table.
-pub struct Columns {
-    table: Table,
-    has_heading: bool,
-    right_aligned: Vec<usize>,
-}
-
-impl Columns {
-    /// A table with this heading; a heading that ends in `>` aligns its column to the right.
-    pub fn new(heading: &[&str]) -> Self {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        if !heading.is_empty() {
-            table.set_header(heading.iter().map(|name| name.trim_end_matches('>')));
-        }
-        let right_aligned = heading
-            .iter()
-            .enumerate()
-            .filter(|(_, name)| name.ends_with('>'))
-            .map(|(index, _)| index);
-        Columns {
-            table,
-            has_heading: !heading.is_empty(),
-            right_aligned: right_aligned.collect(),
-        }
-    }
-
-    /// Adds a row.
-    pub fn row<I>(&mut self, cells: I)
-    where
-        I: IntoIterator<Item = String>,
-    {
-        self.table.add_row(cells.into_iter().collect::<Vec<_>>());
-    }
-
-    fn render(&mut self, fit_terminal: bool) -> String {
-        self.table.set_content_arrangement(if fit_terminal {
-            ContentArrangement::Dynamic
-        } else {
-            ContentArrangement::Disabled
-        });
-        for (index, column) in self.table.column_iter_mut().enumerate() {
-            column.set_padding((0, 2));
-            if self.right_aligned.contains(&index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        self.table
-            .lines()
-            .map(|line| format!("{}\n", line.trim_end()))
-            .collect()
-    }
+/// How many columns standard output shows, where it is a terminal.
+fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout
+        .is_terminal()
+        .then(|| rustix::termios::tcgetwinsize(&stdout).ok())
+        .flatten()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
 /// Whether `error` is only that nobody reads standard output any more.

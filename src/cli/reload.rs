@@ -135,6 +135,6 @@ pub fn saved_by(save: &SavedGeneration) -> String {
         .reason
         .as_ref()
         .map_or_else(String::new, |reason| format!(" ({reason})"));
-    let at = super::status::moment(save.at, &jiff::ZonedDateTime::now());
+    let at = super::time::moment(save.at, jiff::Timestamp::now());
     format!("{} saved by {} at {at}{reason}", save.generation, by.person())
 }

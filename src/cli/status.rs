@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use jiff::{Timestamp, ZonedDateTime};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::ExitStatus;
-use super::output::{Columns, Ui};
+use super::output::Ui;
 use super::reload::saved_by;
-use super::station::list::{address, age, state};
+use super::station::list::{address, state};
+use super::table::Columns;
+use super::time::{age, moment};
 use super::view::Document;
 use super::{Format, change};
 use crate::model::{Configuration, Generation, Kind, Station, StationName};
@@ -41,7 +43,7 @@ pub fn run(ui: &mut Ui, _args: StatusArgs) -> anyhow::Result<ExitStatus> {
     let picture = Picture {
         service,
         saved,
-        now: ZonedDateTime::now(),
+        now: Timestamp::now(),
     };
     match ui.format() {
         Format::Json | Format::Ndjson => ui.json(&Document::new(picture.view()))?,
@@ -81,7 +83,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
 struct Picture {
     service: Option<ServiceStatus>,
     saved: Known,
-    now: ZonedDateTime,
+    now: Timestamp,
 }
 
 /// `status --json`.
@@ -125,7 +127,7 @@ impl Picture {
     }
 
     fn health_word(&self, station: &Station) -> &'static str {
-        if station.is_suspended(self.now.timestamp()) {
+        if station.is_suspended(self.now) {
             return "suspended";
         }
         match self.saved.health.get(&station.name) {
@@ -222,12 +224,12 @@ impl Picture {
         let mut table = Columns::new(&["STATION", "AE TITLE @ HOST:PORT", "STATE", "NEXT TRY", "WHY"]);
         for station in self.links() {
             let health = self.saved.health.get(&station.name);
-            let next = self.next_try(station).map(|at| moment(at, &self.now));
+            let next = self.next_try(station).map(|at| moment(at, self.now));
             let why = health.and_then(|health| health.detail.clone());
             table.row([
                 station.name.to_string(),
                 address(station),
-                state(station, &self.saved.health, &self.now),
+                state(station, &self.saved.health, self.now),
                 next.unwrap_or_else(|| "-".to_owned()),
                 why.unwrap_or_default(),
             ]);
@@ -242,7 +244,7 @@ impl Picture {
         let Some(service) = &self.service else {
             return vec![format!("service not running; {saved}")];
         };
-        let up = uptime(service.started, self.now.timestamp());
+        let up = uptime(service.started, self.now);
         let ending = if service.ending { ", ending" } else { "" };
         let mut lines = vec![format!(
             "service up {up}, generation {} in force{ending}",
@@ -252,7 +254,7 @@ impl Picture {
             lines.push(format!("{saved}, NOT in force: impaxlink reload"));
         }
         if let Some(refused) = &service.refused {
-            let at = moment(refused.at, &self.now);
+            let at = moment(refused.at, self.now);
             lines.push(format!("reload refused at {at}: {}", refused.reason));
         }
         lines
@@ -266,7 +268,7 @@ impl Picture {
         };
         let down = self.links().filter(|station| self.health_word(station) == "down");
         troubles.extend(down.map(|station| {
-            let state = state(station, &self.saved.health, &self.now);
+            let state = state(station, &self.saved.health, self.now);
             format!("{} {state}", station.name)
         }));
         if !troubles.is_empty() {
@@ -274,17 +276,6 @@ impl Picture {
             let _ = writeln!(io::stderr().lock(), "{}", troubles.join("; "));
         }
     }
-}
-
-/// `14:02`, with the date where that is not today.
-pub fn moment(at: Timestamp, now: &ZonedDateTime) -> String {
-    let at = at.to_zoned_datetime(now.time_zone().clone());
-    let format = if at.date() == now.date() {
-        "%H:%M"
-    } else {
-        "%Y-%m-%d %H:%M"
-    };
-    at.strftime(format).to_string()
 }
 
 fn uptime(since: Timestamp, now: Timestamp) -> String {

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::cli::Format;
 use crate::cli::change;
 use crate::cli::error::ExitStatus;
-use crate::cli::output::{Columns, Ui};
+use crate::cli::output::Ui;
+use crate::cli::table::Columns;
 use crate::cli::view::Document;
 use crate::model::{MappingRule, StudyFacts};
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{Timestamp, ZonedDateTime};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::audit::{Attribution, Disclosure};
@@ -107,7 +107,7 @@ impl Records {
 
     /// Says of suspended stations until when, by whom and why.
     pub fn explain_suspensions(&self, targets: &[Target], ledger: &mut [(usize, LedgerEntry)]) {
-        let now = ZonedDateTime::now();
+        let now = Timestamp::now();
         for (target, entry) in ledger {
             let Some(Skip::Suspended(suspension)) = targets.get(*target).and_then(|target| target.skip)
             else {
@@ -119,7 +119,7 @@ impl Records {
                     .ok()
                     .flatten()
             });
-            let mut detail = suspended(suspension, &now);
+            let mut detail = suspended(suspension, now);
             if let Some(saved) = saved {
                 detail.push_str(&format!(" by {}", saved.attribution.person()));
                 if let Some(reason) = &saved.attribution.reason {

@@ -2,7 +2,8 @@
 //!
 //! Invariant: what is at stake is never cut away: a conflict has a line of its own, a partial copy says so.
 
-use crate::cli::output::{Columns, Ui};
+use crate::cli::output::Ui;
+use crate::cli::table::Columns;
 use crate::link::merge::{Conflict, MergedStudy, Source};
 use crate::link::policy::Role;
 use crate::model::{Level, PatientId, SeriesAnswer};

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp, ZonedDateTime};
+use jiff::Timestamp;
 
 use crate::cli::Format;
 use crate::cli::change;
 use crate::cli::error::ExitStatus;
-use crate::cli::output::{Columns, Ui};
+use crate::cli::output::Ui;
+use crate::cli::table::Columns;
+use crate::cli::time::{age, moment};
 use crate::cli::view::Items;
 use crate::model::{Kind, LinkFlags, Station, StationName, Suspension};
-use crate::store::{Access, LinkHealth};
+use crate::store::LinkHealth;
 
 /// List the stations with their link flags and how they were when last asked.
 ///
@@ -28,7 +30,11 @@ pub struct ListArgs {
 
 /// Runs the command.
 pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
-    let mut stations = change::current(ui)?.stations;
+    let store = change::store_if_any(ui)?;
+    let mut stations = match &store {
+        Some(store) => store.configuration()?.stations,
+        None => Vec::new(),
+    };
     stations.retain(|station| station.is_linked() || !args.linked);
     match ui.format() {
         Format::Json => ui.json(&Items::new(stations))?,
@@ -46,7 +52,10 @@ pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
                 "no stations yet: 'impaxlink station add'"
             });
         }
-        Format::Table => table(ui, &stations, args.linked)?,
+        Format::Table => {
+            let health = store.map_or(Ok(BTreeMap::new()), |store| store.link_health())?;
+            table(ui, &stations, &health, args.linked)?;
+        }
     }
     Ok(ExitStatus::Done)
 }
@@ -103,9 +112,13 @@ fn csv_value(value: &serde_json::Value) -> String {
     }
 }
 
-fn table(ui: &mut Ui, stations: &[Station], linked_only: bool) -> anyhow::Result<()> {
-    let health = ui.store(Access::ReadOnly)?.link_health()?;
-    let now = ZonedDateTime::now();
+fn table(
+    ui: &mut Ui,
+    stations: &[Station],
+    health: &BTreeMap<StationName, LinkHealth>,
+    linked_only: bool,
+) -> anyhow::Result<()> {
+    let now = Timestamp::now();
     let mut heading = vec![
         "NAME",
         "KIND",
@@ -124,7 +137,7 @@ fn table(ui: &mut Ui, stations: &[Station], linked_only: bool) -> anyhow::Result
     let mut table = Columns::new(&heading);
     let mut any_without_updates = false;
     for station in stations {
-        let without_updates = lacks_linked_syntax(station, &health);
+        let without_updates = lacks_linked_syntax(station, health);
         any_without_updates |= without_updates;
         let mut cells = vec![station.name.to_string()];
         if !linked_only {
@@ -141,7 +154,7 @@ fn table(ui: &mut Ui, stations: &[Station], linked_only: bool) -> anyhow::Result
             cells.push(if station.is_linked() { "on" } else { "-" }.to_owned());
         }
         cells.extend(options(station.links, without_updates));
-        cells.push(state(station, &health, &now));
+        cells.push(state(station, health, now));
         table.row(cells);
     }
     ui.table(table)?;
@@ -196,9 +209,9 @@ fn options(links: LinkFlags, without_updates: bool) -> [String; 4] {
 }
 
 /// How the station is, as far as is known: suspended, up, down, or not asked yet.
-pub fn state(station: &Station, health: &BTreeMap<StationName, LinkHealth>, now: &ZonedDateTime) -> String {
+pub fn state(station: &Station, health: &BTreeMap<StationName, LinkHealth>, now: Timestamp) -> String {
     match station.suspended {
-        Some(suspension) if suspension.is_in_force(now.timestamp()) => return suspended(suspension, now),
+        Some(suspension) if suspension.is_in_force(now) => return suspended(suspension, now),
         _ => {}
     }
     let Some(health) = health.get(&station.name) else {
@@ -217,50 +230,22 @@ pub fn state(station: &Station, health: &BTreeMap<StationName, LinkHealth>, now:
         return format!("up{latency}{syntax}");
     }
     match health.down_since {
-        Some(since) => format!("down {}", age(since, now.timestamp())),
+        Some(since) => format!("down {}", age(since, now)),
         None => "down".to_owned(),
     }
 }
 
 /// `suspended to 18:00`, with the date where that is not today.
-pub fn suspended(suspension: Suspension, now: &ZonedDateTime) -> String {
+pub fn suspended(suspension: Suspension, now: Timestamp) -> String {
     match suspension {
         Suspension::Indefinite => "suspended".to_owned(),
-        Suspension::Until(until) => {
-            let until = until.to_zoned_datetime(now.time_zone().clone());
-            let format = if until.date() == now.date() {
-                "%H:%M"
-            } else {
-                "%Y-%m-%d %H:%M"
-            };
-            format!("suspended to {}", until.strftime(format))
-        }
-    }
-}
-
-/// How long ago `since` was, in its two largest units.
-pub fn age(since: Timestamp, now: Timestamp) -> String {
-    let minutes = now.duration_since(since).max(SignedDuration::ZERO).as_mins();
-    match (minutes / 1440, minutes / 60 % 24, minutes % 60) {
-        (0, 0, 0) => "< 1 min".to_owned(),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} m"),
-        (days, hours, _) => format!("{days} d {hours} h"),
+        Suspension::Until(until) => format!("suspended to {}", moment(until, now)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ages_are_short() {
-        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        let ago = |minutes: i64| age(now - SignedDuration::from_mins(minutes), now);
-        assert_eq!(ago(0), "< 1 min");
-        assert_eq!(ago(134), "2 h 14 m");
-        assert_eq!(ago(60 * 24 * 41 + 61), "41 d 1 h");
-    }
 
     #[test]
     fn an_option_without_the_master_switch_stands_in_brackets() {

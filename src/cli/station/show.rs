@@ -1,7 +1,7 @@
 //! `station show`: all there is to know of one station.
 
 use clap_complete::ArgValueCompleter;
-use jiff::ZonedDateTime;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::list::state;
@@ -10,7 +10,8 @@ use crate::cli::Format;
 use crate::cli::change::{self, shown};
 use crate::cli::complete;
 use crate::cli::error::ExitStatus;
-use crate::cli::output::{Columns, Ui};
+use crate::cli::output::Ui;
+use crate::cli::table::Columns;
 use crate::cli::view::{Document, StationView};
 use crate::model::Station;
 use crate::store::Access;
@@ -56,7 +57,7 @@ fn table(ui: &mut Ui, station: &Station) -> anyhow::Result<()> {
     for (name, value) in fields(station)? {
         table.row([name, shown(&value)]);
     }
-    table.row(["state".to_owned(), state(station, &health, &ZonedDateTime::now())]);
+    table.row(["state".to_owned(), state(station, &health, Timestamp::now())]);
     if let Some(detail) = health.get(&station.name).and_then(|health| health.detail.clone()) {
         table.row(["last failure".to_owned(), detail]);
     }
