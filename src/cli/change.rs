@@ -12,7 +12,7 @@ use super::force::{self, Force};
 use super::output::Ui;
 use super::time::local_time;
 use super::view::{Document, SavedView, change_views};
-use crate::model::{Change, Configuration, Generation, Subject, changes};
+use crate::model::{Change, Configuration, Generation, Settings, Subject, changes};
 use crate::store::{Access, SaveError, Saved, Store, StoreError};
 
 /// The options of every command that changes configuration.
@@ -82,13 +82,18 @@ pub fn save(
     }
     let attribution = attribution::of_this_process(args.reason.clone());
     let store = ui.store(Access::ReadWrite)?;
+    let mut settings = Settings::default();
     let saved = store
-        .save(&attribution, args.if_generation, change)
+        .save(&attribution, args.if_generation, |configuration| {
+            change(configuration)?;
+            settings.clone_from(&configuration.settings);
+            Ok(())
+        })
         .map_err(unwrap_save_error)?;
     let force = if args.no_reload {
         Force::NotAsked
     } else {
-        force::bring_into_force(ui, &store.configuration()?.settings, &saved)?
+        force::bring_into_force(ui, &settings, &saved)?
     };
     tell(ui, &saved, subjects, false, &force)?;
     force.status(ui, &saved)

@@ -50,13 +50,21 @@ pub fn run(ui: &mut Ui, args: SetArgs) -> anyhow::Result<ExitStatus> {
         args.names.clone()
     };
     let subjects: Vec<String> = names.iter().map(|name| format!("station {name}")).collect();
+    let mut idle = Vec::new();
     let status = change::save(ui, &args.change, &subjects, |configuration| {
         for name in &names {
-            apply(&args, find_mut(configuration, name)?)?;
+            let station = find_mut(configuration, name)?;
+            apply(&args, station)?;
+            idle.extend(station.links.has_idle_options().then(|| station.name.clone()));
         }
         Ok(())
     })?;
-    notice_idle_options(ui, &names)?;
+    for name in idle {
+        // An option that is on without the master switch has no effect: the administrator is told.
+        ui.notice(&format!(
+            "note: cluster linking is off for {name}, so its link options have no effect yet (station set {name} --cluster-linking)"
+        ));
+    }
     Ok(status)
 }
 
@@ -102,18 +110,4 @@ fn unnamed_station(configuration: &Configuration) -> Result<String, Problem> {
             Err(Problem::new(ExitStatus::Usage, message).hint("or set IMPAXLINK_STATION"))
         }
     }
-}
-
-/// An option that is on without the master switch has no effect: the administrator is told.
-fn notice_idle_options(ui: &Ui, names: &[String]) -> anyhow::Result<()> {
-    let configuration = change::current(ui)?;
-    for station in &configuration.stations {
-        if names.iter().any(|name| name == station.name.as_str()) && station.links.has_idle_options() {
-            ui.notice(&format!(
-                "note: cluster linking is off for {0}, so its link options have no effect yet (station set {0} --cluster-linking)",
-                station.name
-            ));
-        }
-    }
-    Ok(())
 }
