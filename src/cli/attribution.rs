@@ -31,7 +31,8 @@ fn attribution(command: String, reason: Option<String>) -> Attribution {
     }
 }
 
-fn user_name(uid: u32) -> String {
+/// The name of that user, or the number where it has none.
+pub fn user_name(uid: u32) -> String {
     let user = uzers::get_user_by_uid(uid);
     user.map_or_else(
         || uid.to_string(),

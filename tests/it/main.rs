@@ -24,3 +24,4 @@ mod store;
 mod store_history;
 mod store_processes;
 mod structural_check;
+mod unit;

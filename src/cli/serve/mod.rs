@@ -1,13 +1,17 @@
-//! `serve`: the link service in the foreground, and where its log goes.
+//! `serve`: the link service in the foreground, and where its log goes. Its systemd unit is in `unit`.
 //!
 //! Invariant: the log is on standard error and holds no patient data at any level that a switch alone gives.
 
-use std::io;
+mod unit;
+
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 
 use tracing_subscriber::EnvFilter;
 
 use super::error::{ExitStatus, Problem};
 use super::output::Ui;
+use super::{attribution, change};
 use crate::service::{self, Ended};
 
 /// The variable that says what is logged, in the words of tracing's `EnvFilter`.
@@ -22,18 +26,41 @@ const LOG_VARIABLE: &str = "IMPAXLINK_LOG";
 /// What it does is told on standard error: more of it with --verbose, less with --quiet; IMPAXLINK_LOG says it to the
 /// module, like 'warn,impaxlink::service=debug'.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  impaxlink serve\n  impaxlink config set listen 0.0.0.0:104 && impaxlink serve -v"
-)]
-pub struct ServeArgs {}
+#[command(after_help = "Examples:\n  \
+        impaxlink serve\n  \
+        impaxlink config set listen 0.0.0.0:104 && impaxlink serve -v\n  \
+        impaxlink serve --print-unit >/etc/systemd/system/impaxlink.service")]
+pub struct ServeArgs {
+    /// Print a systemd unit for this program and store, and do nothing else
+    #[arg(long)]
+    print_unit: bool,
+}
 
 /// Runs the service until a signal ends it.
-pub fn run(ui: &mut Ui, _args: ServeArgs) -> anyhow::Result<ExitStatus> {
+pub fn run(ui: &mut Ui, args: ServeArgs) -> anyhow::Result<ExitStatus> {
+    if args.print_unit {
+        return print_unit(ui);
+    }
     start_log(ui)?;
     Ok(match service::run(ui.store_path())? {
         Ended::Drained { .. } => ExitStatus::Done,
         Ended::AtOnce => ExitStatus::Interrupted,
     })
+}
+
+fn print_unit(ui: &mut Ui) -> anyhow::Result<ExitStatus> {
+    let store = std::path::absolute(ui.store_path())?;
+    let owner = std::fs::metadata(&store).map(|metadata| metadata.uid());
+    // Where there is no store yet, its owner will be who makes it.
+    let owner = owner.unwrap_or_else(|_| rustix::process::getuid().as_raw());
+    let unit = unit::Unit {
+        program: &std::env::current_exe()?,
+        store: &store,
+        user: &attribution::user_name(owner),
+        drain_seconds: change::current(ui)?.settings.duration("timeout.drain").as_secs(),
+    };
+    write!(ui.out(), "{}", unit.text())?;
+    Ok(ExitStatus::Done)
 }
 
 fn start_log(ui: &Ui) -> anyhow::Result<()> {
