@@ -4,9 +4,11 @@
 //! What scripts depend on (JSON shapes, exit statuses) is in `view` and `error`.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::CompleteEnv;
 
@@ -42,7 +44,6 @@ use output::Ui;
     version,
     propagate_version = true,
     max_term_width = 100,
-    arg_required_else_help = true,
     subcommand_required = true,
     after_help = "Examples:\n  \
         impaxlink station add SITEB --ae-title SITEB_QR --host 10.2.0.5 --port 104 --cluster North\n  \
@@ -160,6 +161,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => return help_of_group(arguments).into(),
         Err(error) => return error::usage(&error).into(),
     };
     let mut ui = match Ui::new(&cli.global) {
@@ -175,6 +177,16 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitStatus::Done.into(),
         Err(error) => error::report(&error).into(),
     }
+}
+
+/// A group of commands without one of them: its help says which there are.
+fn help_of_group(mut arguments: Vec<OsString>) -> ExitStatus {
+    arguments.push("-h".into());
+    if let Err(help) = Cli::try_parse_from(arguments) {
+        // Nothing is left to be told where standard error itself is closed.
+        let _ = write!(std::io::stderr().lock(), "{}", help.render());
+    }
+    ExitStatus::Usage
 }
 
 fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {

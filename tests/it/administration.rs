@@ -215,3 +215,16 @@ fn a_closed_pipe_is_no_error() {
     let output = env.command("bash").args(["-c", &shell]).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
+
+#[test]
+fn a_group_without_a_command_shows_its_help() {
+    let env = Env::new();
+    for (words, shown) in [
+        (&[][..], "Run the link service"),
+        (&["station"], "Register a station"),
+    ] {
+        let run = env.impaxlink(words);
+        run.fails_with(2, shown);
+        assert!(run.stderr.contains("Example"), "{run:#?}");
+    }
+}
