@@ -69,16 +69,9 @@ pub struct Global {
     #[arg(long, global = true, value_name = "PATH", env = "IMPAXLINK_STORE", hide_env_values = true,
           value_hint = clap::ValueHint::FilePath)]
     store: Option<PathBuf>,
-    /// How the answer is written to standard output.
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        env = "IMPAXLINK_FORMAT",
-        hide_env_values = true,
-        default_value = "table"
-    )]
-    format: Format,
+    /// How the answer is written to standard output: as IMPAXLINK_FORMAT says, else as a table.
+    #[arg(long, global = true, value_enum)]
+    format: Option<Format>,
     /// Short for --format json.
     #[arg(long, global = true, conflicts_with = "format")]
     json: bool,

@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::error::{ExitStatus, Problem};
@@ -38,7 +39,7 @@ impl Ui {
                 Some(path) => path.clone(),
                 None => default_store_path()?,
             },
-            format: if global.json { Format::Json } else { global.format },
+            format: format(global)?,
             quiet: global.quiet,
             verbose: global.verbose,
             color,
@@ -152,6 +153,29 @@ impl Ui {
 
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
+
+/// The format of the command line, else of the environment, else a table.
+fn format(global: &Global) -> Result<Format, Problem> {
+    let given = if global.json {
+        Some(Format::Json)
+    } else {
+        global.format
+    };
+    let of_environment = || {
+        std::env::var("IMPAXLINK_FORMAT")
+            .ok()
+            .filter(|name| !name.is_empty())
+    };
+    match (given, of_environment()) {
+        (Some(format), _) => Ok(format),
+        (None, None) => Ok(Format::Table),
+        (None, Some(name)) => Format::from_str(&name, false).map_err(|_| {
+            let message =
+                format!("invalid IMPAXLINK_FORMAT {name:?}: it is table, json, ndjson, csv or dicom-json");
+            Problem::new(ExitStatus::Usage, message)
+        }),
+    }
+}
 
 /// How many columns standard output shows, where it is a terminal.
 fn terminal_width() -> Option<usize> {

@@ -228,3 +228,20 @@ fn a_group_without_a_command_shows_its_help() {
         assert!(run.stderr.contains("Example"), "{run:#?}");
     }
 }
+
+#[test]
+fn the_command_line_says_the_format_before_the_environment() {
+    let mut env = Env::new();
+    env.set("IMPAXLINK_FORMAT", "csv");
+    assert!(
+        env.impaxlink(&["config", "list"])
+            .success()
+            .starts_with("key,value")
+    );
+    assert!(env.impaxlink(&["config", "list", "--json"]).json()["items"].is_array());
+    env.impaxlink(&["config", "list", "--json", "--format", "csv"])
+        .fails_with(2, "cannot be used with");
+    env.set("IMPAXLINK_FORMAT", "xml");
+    env.impaxlink(&["config", "list"])
+        .fails_with(2, "IMPAXLINK_FORMAT \"xml\"");
+}
