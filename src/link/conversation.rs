@@ -13,9 +13,11 @@ use crate::dimse::{
 };
 use crate::model::{CharacterSet, Endpoint, Settings, Station, Syntax};
 
+use super::failure;
 use super::identifier::{Keys, WriteError};
 use super::keys::{KeyError, Root};
 use super::stop::{Stop, StopSignal};
+use super::tls::LinkTls;
 
 /// How long a peer may take to end a find that was cancelled.
 pub(super) const CANCEL_WITHIN: Duration = Duration::from_secs(2);
@@ -34,9 +36,9 @@ pub enum Unaskable {
         "only the linked syntax is allowed there (--syntax linked), and it is spoken in strict DICOM alone"
     )]
     LinkedOnly,
-    /// It is to be asked over TLS alone.
-    #[error("it is to be asked over TLS, which is not spoken yet")]
-    Tls,
+    /// It is to be asked over TLS alone, and we can't.
+    #[error("it is to be asked over TLS: {0}")]
+    Tls(String),
     /// It is the embedded archive.
     #[error("the embedded archive has no DICOM port to be asked at")]
     Embedded,
@@ -90,20 +92,26 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(station: &Station, settings: &Settings) -> Result<Self, Unaskable> {
+    pub(super) fn new(station: &Station, settings: &Settings, tls: &LinkTls) -> Result<Self, Unaskable> {
         let endpoint = station.endpoint.clone().ok_or(Unaskable::Embedded)?;
         if station.syntax == Syntax::Linked {
             return Err(Unaskable::LinkedOnly);
         }
-        if station.tls {
-            return Err(Unaskable::Tls);
-        }
+        let tls = match station.tls {
+            true => Some(
+                tls.requestor()
+                    .map_err(|error| Unaskable::Tls(failure::in_full(&*error)))?,
+            ),
+            false => None,
+        };
         let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
         let roots = [uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND];
         Ok(Call {
             endpoint,
             options: RequestorOptions {
                 connect_timeout: settings.duration("timeout.connect"),
+                tls,
+                tls_timeout: settings.duration("timeout.association"),
                 associate_timeout: settings.duration("timeout.association"),
                 limits: Limits {
                     max_pdu_length: settings.count("limits.pdu").try_into().unwrap_or(u32::MAX),

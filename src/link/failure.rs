@@ -36,12 +36,32 @@ pub(super) fn of_association(error: &Error, station: &Station, calling: &AeTitle
                 show_duration(*after)
             )
         }
+        Error::Tls(source) => format!(
+            "TLS failed: {} ({endpoint}); tls.authorities must hold the authority of its certificate, which must name {}",
+            in_full(source),
+            station
+                .endpoint
+                .as_ref()
+                .map(|endpoint| endpoint.host.to_string())
+                .unwrap_or_default()
+        ),
         Error::NotDicom => format!("{error} ({endpoint})"),
         _ => match error.source() {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         },
     }
+}
+
+/// An error with its causes.
+pub(super) fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 fn of_io(error: &io::Error) -> String {

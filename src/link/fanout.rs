@@ -23,6 +23,7 @@ use super::event::{Ended, Event};
 use super::policy::{Role, Target};
 use super::session::Session;
 use super::stop::{Stop, StopSender};
+use super::tls::LinkTls;
 
 /// How many answers of a station wait for the caller.
 const WAITING_ANSWERS: usize = 64;
@@ -40,6 +41,8 @@ pub struct Request {
     pub targets: Vec<Target>,
     /// How the links fared before.
     pub health: BTreeMap<StationName, LinkHealth>,
+    /// TLS towards the stations that are asked over it.
+    pub tls: LinkTls,
     /// How long the whole query may take.
     pub timeout: Option<Duration>,
 }
@@ -122,6 +125,7 @@ impl LinkedQuery {
             configuration: Arc::clone(&request.configuration),
             station: target.station,
             query: Arc::clone(&request.query),
+            tls: request.tls.clone(),
             failures_in_a_row: request
                 .health
                 .get(&station.name)

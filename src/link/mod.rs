@@ -7,6 +7,7 @@
 //! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
+//! - [`tls`]: the files that TLS needs, as the settings name them
 //! - [`completeness`]: what the ledger says of the whole
 //!
 //! Invariant: nothing here prints or reads the environment. Start reading at [`LinkedQuery`].
@@ -29,6 +30,7 @@ pub mod policy;
 mod search;
 mod session;
 mod stop;
+pub mod tls;
 
 pub use conversation::Unaskable;
 pub use event::{Answer, Ended, Event};

@@ -19,6 +19,7 @@ use super::failure;
 use super::health::next_try;
 use super::search::{Notes, Search};
 use super::stop::{Stop, StopSignal};
+use super::tls::LinkTls;
 
 /// Numbers of matches at which archives are known to cut an answer and say nothing.
 const USUAL_LIMITS: [u64; 3] = [100, 500, 1000];
@@ -30,6 +31,7 @@ pub(super) struct Session {
     /// Its place in the configuration.
     pub(super) station: usize,
     pub(super) query: Arc<Query>,
+    pub(super) tls: LinkTls,
     /// How often its link has failed before, without a success since.
     pub(super) failures_in_a_row: u32,
     pub(super) events: mpsc::Sender<Event>,
@@ -51,7 +53,7 @@ impl Session {
         let began = Instant::now();
         let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Searched);
         let settings = &self.configuration.settings;
-        let call = match Call::new(station, settings) {
+        let call = match Call::new(station, settings, &self.tls) {
             Ok(call) => call,
             Err(reason) => {
                 entry.outcome = Outcome::Failed;

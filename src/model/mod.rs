@@ -43,7 +43,9 @@ pub use mapping::{
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
 pub use query::{Level, Query};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
-pub use settings::{LEDGER_KEEP_DAYS, RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings, setting_key};
+pub use settings::{
+    LEDGER_KEEP_DAYS, RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings, TlsCallers, setting_key,
+};
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer};

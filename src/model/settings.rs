@@ -5,11 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{AeTitle, ClusterName, Invalid, Issuer, OnPartial, parse_duration};
+
+/// Whether callers over TLS show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsCallers {
+    /// They are not asked for one.
+    None,
+    /// One that they show must be trusted.
+    Optional,
+    /// They must show a trusted one.
+    Required,
+}
 
 /// One key of `config`.
 #[derive(Debug)]
@@ -114,6 +126,36 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "16777216",
         "greatest data set of a query or answer, in bytes",
         is_message_length,
+    ),
+    key(
+        "tls.certificate",
+        "",
+        "our certificate and those between it and its authority: a PEM file",
+        is_absolute_path,
+    ),
+    key(
+        "tls.key",
+        "",
+        "the key of our certificate: a PEM file",
+        is_absolute_path,
+    ),
+    key(
+        "tls.authorities",
+        "",
+        "certificates of the authorities that we trust: a PEM file",
+        is_absolute_path,
+    ),
+    key(
+        "tls.listen",
+        "",
+        "address and port where the service listens for TLS; none where unset",
+        is_socket_address,
+    ),
+    key(
+        "tls.callers",
+        "optional",
+        "whether callers over TLS show a certificate: none, optional or required",
+        is_tls_callers,
     ),
     key(
         "timeout.connect",
@@ -234,6 +276,25 @@ impl Settings {
         }
     }
 
+    /// The file that a `tls.…` key names, where one is set.
+    pub fn path(&self, name: &'static str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    /// Where the service listens for TLS, where that is set.
+    pub fn tls_listen(&self) -> Option<SocketAddr> {
+        self.optional("tls.listen")
+    }
+
+    /// Whether callers over TLS show a certificate.
+    pub fn tls_callers(&self) -> TlsCallers {
+        match self.text("tls.callers") {
+            Some("none") => TlsCallers::None,
+            Some("required") => TlsCallers::Required,
+            _ => TlsCallers::Optional,
+        }
+    }
+
     /// The duration of that key: `timeout.…`, `query.local_first`, `query.deadline`, `reload.timeout`.
     pub fn duration(&self, name: &'static str) -> Duration {
         let text = self.text(name).unwrap_or_default();
@@ -318,6 +379,25 @@ fn is_not_empty(text: &str) -> Result<(), Invalid> {
         ))
     } else {
         Ok(())
+    }
+}
+
+fn is_absolute_path(text: &str) -> Result<(), Invalid> {
+    if Path::new(text).is_absolute() {
+        Ok(())
+    } else {
+        Err(Invalid::new("setting", text, "it is the absolute path of a file"))
+    }
+}
+
+fn is_tls_callers(text: &str) -> Result<(), Invalid> {
+    match text {
+        "none" | "optional" | "required" => Ok(()),
+        _ => Err(Invalid::new(
+            "tls.callers",
+            text,
+            "it is 'none', 'optional' or 'required'",
+        )),
     }
 }
 

@@ -23,6 +23,9 @@ pub enum NotAdmitted {
     /// The caller wants to talk to somebody else.
     #[error("the called AE title is not ours")]
     NotCalled,
+    /// It is known to speak over TLS alone: an AE title can be typed by anyone.
+    #[error("the station calls over TLS alone (station set --no-tls allows it otherwise)")]
+    NotOverTls,
 }
 
 impl NotAdmitted {
@@ -30,6 +33,7 @@ impl NotAdmitted {
     pub fn rejection(self) -> Rejection {
         match self {
             NotAdmitted::NotCalled => Rejection::CALLED_AE_TITLE,
+            NotAdmitted::NotOverTls => Rejection::NO_REASON,
             NotAdmitted::UnknownTitle | NotAdmitted::UnknownAddress | NotAdmitted::Tie => {
                 Rejection::CALLING_AE_TITLE
             }

@@ -8,26 +8,33 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpStream;
 
-use super::admission::admit;
+use super::admission::{NotAdmitted, admit};
 use super::limits::{OpenAssociation, WaitingPlace};
-use super::{Service, chain, locked};
+use super::listener::Transport;
+use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
     self, AcceptorOptions, Admission, AssociationRequest, Handler, Limits, PresentationContext, Rejection,
     ScpOptions, Status, uids,
 };
-use crate::model::{Settings, StationName};
+use crate::model::StationName;
 
 /// Serves the connection until it ends, in whatever way.
 pub(super) async fn serve_connection(
     service: Arc<Service>,
     socket: TcpStream,
     address: SocketAddr,
+    transport: Transport,
     place: WaitingPlace,
 ) {
-    let options = scp_options(service.in_force.pin().settings());
+    let options = scp_options(&service.in_force.pin(), transport);
+    if transport == Transport::Tls && options.acceptor.tls.is_none() {
+        // A reload has just closed this address.
+        return;
+    }
     let gives_way = place.gives_way();
     let connection = Connection {
         service: &service,
+        transport,
         place: Mutex::new(Some(place)),
     };
     let serving = dimse::serve(socket, address, options, &connection, &service.drain);
@@ -70,11 +77,17 @@ fn report_end(connection: &Connection<'_>, address: SocketAddr, ended: Result<()
     }
 }
 
-fn scp_options(settings: &Settings) -> ScpOptions {
+fn scp_options(snapshot: &Snapshot, transport: Transport) -> ScpOptions {
+    let settings = snapshot.settings();
     let defaults = Limits::default();
     ScpOptions {
         acceptor: AcceptorOptions {
             associate_timeout: settings.duration("timeout.artim"),
+            tls: snapshot
+                .acceptor_tls()
+                .filter(|_| transport == Transport::Tls)
+                .cloned(),
+            tls_timeout: settings.duration("timeout.artim"),
             limits: Limits {
                 max_pdu_length: u32::try_from(settings.count("limits.pdu"))
                     .unwrap_or(defaults.max_pdu_length),
@@ -90,6 +103,7 @@ fn scp_options(settings: &Settings) -> ScpOptions {
 /// What is done for one connection.
 struct Connection<'a> {
     service: &'a Service,
+    transport: Transport,
     place: Mutex<Option<WaitingPlace>>,
 }
 
@@ -120,6 +134,10 @@ impl Connection<'_> {
         let station = admit(&snapshot, &request.calling.raw, &request.called.raw, address)
             .inspect_err(|why| log(why))
             .map_err(|why| why.rejection())?;
+        if station.tls && self.transport == Transport::Plain {
+            log(&NotAdmitted::NotOverTls);
+            return Err(NotAdmitted::NotOverTls.rejection());
+        }
         let open = self
             .service
             .associations

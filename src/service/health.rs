@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Service, chain, locked};
+use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{Error, RequestorOptions, Status, connect, uids};
-use crate::model::{Settings, Station};
+use crate::model::Station;
 use crate::store::{LinkOutcome, LinkReport, Store};
 
 /// How many links are tried at once.
@@ -48,9 +48,9 @@ fn begin(service: &Service, attempts: &mut JoinSet<(Station, Result<Duration, St
     let room = AT_ONCE.saturating_sub(attempts.len());
     let mut links = locked(&service.links);
     for station in links.begin(now, Timestamp::now(), room) {
-        let settings = service.in_force.pin().settings().clone();
+        let snapshot = service.in_force.pin();
         attempts.spawn(async move {
-            let outcome = echo(&station, &settings).await;
+            let outcome = echo(&station, &snapshot).await;
             (station, outcome)
         });
     }
@@ -63,12 +63,16 @@ fn begin(service: &Service, attempts: &mut JoinSet<(Station, Result<Duration, St
 }
 
 /// Associates, asks for an echo and releases: how long that took until the answer, or why there was none.
-async fn echo(station: &Station, settings: &Settings) -> Result<Duration, String> {
+async fn echo(station: &Station, snapshot: &Snapshot) -> Result<Duration, String> {
+    let settings = snapshot.settings();
     let Some(endpoint) = &station.endpoint else {
         return Err("it has no address".to_owned());
     };
     let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
+    let tls = station.tls.then(|| snapshot.tls().requestor()).transpose();
     let options = RequestorOptions {
+        tls: tls.map_err(|error| chain(&*error))?,
+        tls_timeout: settings.duration("timeout.association"),
         connect_timeout: settings.duration("timeout.connect"),
         associate_timeout: settings.duration("timeout.association"),
         ..RequestorOptions::new(calling, station.ae_title.clone(), &[uids::VERIFICATION])

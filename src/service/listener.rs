@@ -21,6 +21,15 @@ const BACKLOG: u32 = 1024;
 /// How long nothing is taken after the system refused us a socket, out of descriptors most often.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// How associations come at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// Over TCP as it is.
+    Plain,
+    /// Over TLS.
+    Tls,
+}
+
 /// A bound address, not served yet.
 #[derive(Debug)]
 pub(super) struct Bound {
@@ -66,7 +75,7 @@ impl Bound {
     }
 
     /// Begins to serve.
-    pub(super) fn serve(self, service: &Arc<Service>) -> Listening {
+    pub(super) fn serve(self, service: &Arc<Service>, transport: Transport) -> Listening {
         let listening = Listening {
             listener: Arc::new(self.listener),
             asked: self.asked,
@@ -74,7 +83,7 @@ impl Bound {
             stop: service.drain.child_token(),
         };
         let (listener, stop) = (Arc::clone(&listening.listener), listening.stop.clone());
-        tokio::spawn(take_connections(Arc::clone(service), listener, stop));
+        tokio::spawn(take_connections(Arc::clone(service), listener, transport, stop));
         listening
     }
 }
@@ -115,10 +124,15 @@ impl Drop for Listening {
     }
 }
 
-async fn take_connections(service: Arc<Service>, listener: Arc<TcpListener>, stop: CancellationToken) {
+async fn take_connections(
+    service: Arc<Service>,
+    listener: Arc<TcpListener>,
+    transport: Transport,
+    stop: CancellationToken,
+) {
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((socket, address)) => take(&service, socket, address).await,
+            Ok((socket, address)) => take(&service, socket, address, transport).await,
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 tracing::warn!("cannot take a connection: {error}");
@@ -127,28 +141,32 @@ async fn take_connections(service: Arc<Service>, listener: Arc<TcpListener>, sto
         }
     }
     if !service.drain.is_cancelled() {
-        take_queued(&service, &listener).await;
+        take_queued(&service, &listener, transport).await;
     }
 }
 
 /// Takes what the kernel had accepted for us before we gave the address up.
-async fn take_queued(service: &Arc<Service>, listener: &TcpListener) {
+async fn take_queued(service: &Arc<Service>, listener: &TcpListener, transport: Transport) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     while let Ok(socket) = rustix::net::accept_with(listener, flags) {
         let socket = TcpStream::from_std(std::net::TcpStream::from(socket));
         if let Ok(socket) = socket
             && let Ok(address) = socket.peer_addr()
         {
-            take(service, socket, address).await;
+            take(service, socket, address, transport).await;
         }
     }
 }
 
-async fn take(service: &Arc<Service>, socket: TcpStream, address: SocketAddr) {
+async fn take(service: &Arc<Service>, socket: TcpStream, address: SocketAddr, transport: Transport) {
     let place = service.waiting_room.enter().await;
-    service
-        .connections
-        .spawn(serve_connection(Arc::clone(service), socket, address, place));
+    service.connections.spawn(serve_connection(
+        Arc::clone(service),
+        socket,
+        address,
+        transport,
+        place,
+    ));
 }
 
 /// Whether the connection was gone before we took it (accept(2)).

@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use admission::{NotAdmitted, admit};
 pub use limits::{Associations, LimitReached, OpenAssociation};
 pub use run::{Ended, ServeError, run};
-pub use snapshot::{InForce, Snapshot};
+pub use snapshot::{InForce, Snapshot, Unusable};
 
 use control::RefusedReload;
 use limits::WaitingRoom;

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::control::{RefusedReload, ReloadReport};
-use super::listener::Listening;
-use super::{Service, Snapshot, chain, locked, notify};
-use crate::model::{Change, Generation, Invalid, changes};
+use super::listener::{Bound, Listening, Transport};
+use super::{Service, Snapshot, Unusable, chain, locked, notify};
+use crate::model::{Change, Generation, changes};
 use crate::store::{Store, StoreError};
 
 /// Why the newest generation is not in force.
@@ -25,7 +25,10 @@ enum ReloadError {
     #[error("the configuration was not read to its end")]
     Unread,
     #[error("generation {generation} is unusable")]
-    Unusable { generation: Generation, source: Invalid },
+    Unusable {
+        generation: Generation,
+        source: Unusable,
+    },
     #[error("generation {generation} cannot listen on {address}")]
     Listen {
         generation: Generation,
@@ -61,15 +64,22 @@ pub(super) struct Reloader {
     service: Arc<Service>,
     store: Arc<Mutex<Store>>,
     listening: Listening,
+    listening_for_tls: Option<Listening>,
 }
 
 impl Reloader {
     /// Reads from `store`; `listening` is given up when the service drains.
-    pub(super) fn new(service: Arc<Service>, store: Store, listening: Listening) -> Self {
+    pub(super) fn new(
+        service: Arc<Service>,
+        store: Store,
+        listening: Listening,
+        listening_for_tls: Option<Listening>,
+    ) -> Self {
         Reloader {
             service,
             store: Arc::new(Mutex::new(store)),
             listening,
+            listening_for_tls,
         }
     }
 
@@ -133,21 +143,38 @@ impl Reloader {
         })
     }
 
-    /// Moves to the address of `next`, if it is another one.
+    /// Moves to the addresses of `next`, where they are others. Both are bound before either is served.
     fn listen(&mut self, next: &Snapshot) -> Result<(), ReloadError> {
-        let address = next.settings().listen();
-        if address == self.listening.asked() {
-            return Ok(());
-        }
-        let failed = |source| ReloadError::Listen {
-            generation: next.generation(),
-            address,
-            source,
+        let generation = next.generation();
+        let bind = |listening: Option<&Listening>, address: SocketAddr| {
+            let bound = match listening {
+                Some(listening) if listening.asked() == address => return Ok(None),
+                Some(listening) => listening.bind_next(address),
+                None => Bound::new(address),
+            };
+            bound.map(Some).map_err(|source| ReloadError::Listen {
+                generation,
+                address,
+                source,
+            })
         };
-        let bound = self.listening.bind_next(address).map_err(failed)?;
-        self.listening = bound.serve(&self.service);
-        self.service.state().listen = self.listening.local();
-        tracing::info!("listening on {}", self.listening.local());
+        let plain = bind(Some(&self.listening), next.settings().listen())?;
+        let tls_address = next.settings().tls_listen();
+        let for_tls = match tls_address {
+            Some(address) => bind(self.listening_for_tls.as_ref(), address)?,
+            None => None,
+        };
+        if let Some(bound) = plain {
+            self.listening = bound.serve(&self.service, Transport::Plain);
+            self.service.state().listen = self.listening.local();
+            tracing::info!("listening on {}", self.listening.local());
+        }
+        if let Some(bound) = for_tls {
+            tracing::info!("listening for TLS on {}", bound.local());
+            self.listening_for_tls = Some(bound.serve(&self.service, Transport::Tls));
+        } else if tls_address.is_none() && self.listening_for_tls.take().is_some() {
+            tracing::info!("no longer listening for TLS");
+        }
         Ok(())
     }
 }
@@ -165,7 +192,7 @@ impl Newest {
     fn read(store: &Mutex<Store>, in_force: &Snapshot) -> Result<Self, ReloadError> {
         let newest = locked(store).configuration().map_err(ReloadError::Store)?;
         let generation = newest.generation;
-        if newest == *in_force.configuration() {
+        if newest == *in_force.configuration() && !in_force.depends_on_files() {
             return Ok(Newest {
                 generation,
                 snapshot: None,
@@ -173,7 +200,7 @@ impl Newest {
             });
         }
         let changes = changes(in_force.configuration(), &newest);
-        let snapshot = Snapshot::new(newest);
+        let snapshot = Snapshot::load(newest);
         Ok(Newest {
             generation,
             changes,

@@ -19,11 +19,10 @@ use tokio_util::task::TaskTracker;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
 use super::health::watch_links;
 use super::limits::WaitingRoom;
-use super::listener::Bound;
+use super::listener::{Bound, Transport};
 use super::reload::{ReloadRequests, Reloader};
 use super::schedule::Schedule;
-use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, locked, notify};
-use crate::model::Invalid;
+use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
 
 /// How many connections may wait to ask for an association, all sources together.
@@ -44,7 +43,7 @@ pub enum ServeError {
     Store(#[source] StoreError),
     /// The newest generation can't be used.
     #[error("the saved configuration is unusable")]
-    Unusable(#[source] Invalid),
+    Unusable(#[source] Unusable),
     /// The address is not to be had.
     #[error("cannot listen on {address}")]
     Listen {
@@ -116,14 +115,20 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     let store = Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
     let health_store = Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
     let configuration = store.configuration().map_err(ServeError::Store)?;
-    let snapshot = Snapshot::new(configuration).map_err(ServeError::Unusable)?;
+    let snapshot = Snapshot::load(configuration).map_err(ServeError::Unusable)?;
     let address = snapshot.settings().listen();
-    let bound = Bound::new(address).map_err(|source| ServeError::Listen { address, source })?;
+    let bind = |address| Bound::new(address).map_err(|source| ServeError::Listen { address, source });
+    let bound = bind(address)?;
+    let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let control = bind_control(path, lock)?;
     let service = Arc::new(new_service(snapshot, bound.local()));
-    let listening = bound.serve(&service);
+    let listening = bound.serve(&service, Transport::Plain);
+    let listening_for_tls = bound_for_tls.map(|bound| {
+        tracing::info!("listening for TLS on {}", bound.local());
+        bound.serve(&service, Transport::Tls)
+    });
     let (reloads, requests) = ReloadRequests::new();
-    tokio::spawn(Reloader::new(Arc::clone(&service), store, listening).run(requests));
+    tokio::spawn(Reloader::new(Arc::clone(&service), store, listening, listening_for_tls).run(requests));
     tokio::spawn(watch_links(Arc::clone(&service), health_store));
     tokio::spawn(notify::keep_watchdog_quiet());
     let answers = Answers {

@@ -121,10 +121,10 @@ impl Schedule {
     }
 }
 
-/// Archive stations and doors to linked clusters. Not those over TLS: a plain C-ECHO there would tell nothing.
+/// Archive stations and doors to linked clusters.
 fn is_watched(station: &Station) -> bool {
     let matters = station.is_linked() || station.kind == Kind::Archive;
-    matters && !station.is_embedded() && !station.tls
+    matters && !station.is_embedded()
 }
 
 fn pause(failures: u32) -> Duration {

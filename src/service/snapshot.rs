@@ -1,4 +1,5 @@
-//! The configuration of one generation as the service holds it in memory, with the indexes that admission needs.
+//! The configuration of one generation as the service holds it in memory, with the indexes that admission needs and
+//! what its files hold for TLS.
 //!
 //! Invariant: a snapshot never changes and has passed `Configuration::check`. It is replaced whole, so an operation
 //! that pinned one ends under the configuration it began with.
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::dimse::AcceptorTls;
+use crate::link::tls::{LinkTls, TlsError, acceptor_tls};
 use crate::model::{Configuration, Generation, Invalid, Settings, Station};
 
 /// One generation, ready to answer from.
@@ -16,6 +19,19 @@ use crate::model::{Configuration, Generation, Invalid, Settings, Station};
 pub struct Snapshot {
     configuration: Configuration,
     callers: HashMap<String, Vec<usize>>,
+    tls: LinkTls,
+    acceptor_tls: Option<AcceptorTls>,
+}
+
+/// Why a configuration can't be answered from.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// TLS can't be spoken with what it names.
+    #[error(transparent)]
+    Tls(Arc<TlsError>),
 }
 
 impl Snapshot {
@@ -38,7 +54,36 @@ impl Snapshot {
         Ok(Snapshot {
             configuration,
             callers,
+            tls: LinkTls::default(),
+            acceptor_tls: None,
         })
+    }
+
+    /// Takes a configuration and reads the files that it names. Blocks.
+    pub fn load(configuration: Configuration) -> Result<Self, Unusable> {
+        let mut snapshot = Snapshot::new(configuration)?;
+        snapshot.tls = LinkTls::of(&snapshot.configuration);
+        if let Some(error) = snapshot.tls.error() {
+            return Err(Unusable::Tls(Arc::clone(error)));
+        }
+        let acceptor_tls = acceptor_tls(snapshot.settings());
+        snapshot.acceptor_tls = acceptor_tls.map_err(|error| Unusable::Tls(Arc::new(error)))?;
+        Ok(snapshot)
+    }
+
+    /// TLS towards the stations that are asked over it.
+    pub fn tls(&self) -> &LinkTls {
+        &self.tls
+    }
+
+    /// TLS for callers, where the service listens for it.
+    pub fn acceptor_tls(&self) -> Option<&AcceptorTls> {
+        self.acceptor_tls.as_ref()
+    }
+
+    /// Whether anything depends on files, which may have changed while the configuration did not.
+    pub fn depends_on_files(&self) -> bool {
+        self.acceptor_tls.is_some() || self.configuration.stations.iter().any(|station| station.tls)
     }
 
     /// The whole configuration.

@@ -24,4 +24,5 @@ mod store;
 mod store_history;
 mod store_processes;
 mod structural_check;
+mod tls;
 mod unit;

@@ -374,6 +374,7 @@ fn a_caller_that_reads_slowly_fails_no_station() {
             role: Role::Linked,
             skip: None,
         }],
+        tls: impaxlink::link::tls::LinkTls::default(),
         health: BTreeMap::new(),
         timeout: None,
     };

@@ -25,6 +25,7 @@ use super::station::not_found;
 use super::{Format, complete};
 use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing, Target, plan};
+use crate::link::tls::LinkTls;
 use crate::link::{LinkedQuery, Request};
 use crate::model::{Configuration, Kind, StationName, Told, parse_duration};
 use asking::{Asking, Cut};
@@ -92,6 +93,7 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
         configuration: Arc::clone(&configuration),
         query: Arc::new(query),
         targets: targets.clone(),
+        tls: LinkTls::of(&configuration),
         health: records.health()?,
         timeout: args.timeout,
     };

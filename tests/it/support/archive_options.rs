@@ -9,6 +9,16 @@ pub struct ArchiveOptions {
     pub move_destinations: Vec<(&'static str, u16)>,
     /// Off, each small answer may wait 40 ms for an acknowledgement, as with most installations.
     pub tcp_nodelay: bool,
+    /// Speak over TLS alone; Orthanc can.
+    pub tls: Option<ArchiveTls>,
+}
+
+/// The PEM files of an archive that speaks over TLS.
+pub struct ArchiveTls {
+    pub certificate: std::path::PathBuf,
+    pub key: std::path::PathBuf,
+    /// Of the authorities that vouch for callers.
+    pub authorities: std::path::PathBuf,
 }
 
 impl ArchiveOptions {
@@ -19,6 +29,7 @@ impl ArchiveOptions {
             max_pdu: 16_384,
             move_destinations: Vec::new(),
             tcp_nodelay: true,
+            tls: None,
         }
     }
 }

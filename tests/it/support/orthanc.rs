@@ -41,7 +41,7 @@ impl Orthanc {
             .iter()
             .map(|(title, port)| (format!("to{title}"), json!([title, "127.0.0.1", port])))
             .collect();
-        let text = json!({
+        let mut text = json!({
             "Name": ae_title, "StorageDirectory": storage, "IndexDirectory": storage,
             "HttpServerEnabled": true, "HttpPort": http_port, "RemoteAccessAllowed": false,
             "AuthenticationEnabled": false, "HttpThreadsCount": 4, "KeepAlive": true,
@@ -51,6 +51,12 @@ impl Orthanc {
             "Plugins": [], "DefaultEncoding": "Utf8", "LimitFindResults": 0, "SaveJobs": false,
             "StorageCompression": false, "SynchronousCMove": true,
         });
+        if let Some(tls) = &options.tls {
+            text["DicomTlsEnabled"] = json!(true);
+            text["DicomTlsCertificate"] = json!(tls.certificate);
+            text["DicomTlsPrivateKey"] = json!(tls.key);
+            text["DicomTlsTrustedCertificates"] = json!(tls.authorities);
+        }
         fs::write(&configuration, text.to_string()).expect("a configuration can be written");
         let mut process = Process::start(
             bound_to_us("Orthanc")

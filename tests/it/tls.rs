@@ -1,0 +1,195 @@
+//! TLS from the settings to the wire: queries to a real archive over TLS, and a service that DCMTK calls over it.
+
+use std::path::Path;
+use std::process::Command;
+
+use impaxlink::model::Configuration;
+use serde_json::json;
+
+use super::support::archive_options::{ArchiveOptions, ArchiveTls};
+use super::support::certificates::{Authority, Certificate};
+use super::support::env::{Env, Run};
+use super::support::orthanc::Orthanc;
+use super::support::process::free_port;
+use super::support::service::{Service, set, station};
+use super::support::studies::Federation;
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// An Orthanc that speaks over TLS alone, and the program that knows it as such.
+fn linked_over_tls(authority: &Authority, federation: &Federation) -> (Env, Orthanc) {
+    let server = authority.certify("orthanc");
+    let options = ArchiveOptions {
+        tls: Some(ArchiveTls {
+            certificate: server.certificate,
+            key: server.key,
+            authorities: authority.file(),
+        }),
+        ..ArchiveOptions::new("SITEA")
+    };
+    let orthanc = Orthanc::start_with(&options, &federation.sites[0].studies);
+    let env = Env::new();
+    let port = orthanc.port.to_string();
+    let add = [
+        "station",
+        "add",
+        "PACS",
+        "--kind",
+        "archive",
+        "--tls",
+        "--ae-title",
+        "SITEA",
+    ];
+    env.impaxlink(&[&add[..], &["--host", "127.0.0.1", "--port", &port]].concat())
+        .success();
+    (env, orthanc)
+}
+
+fn trust(env: &Env, authority: &Authority, client: &Certificate) {
+    for (key, path) in [
+        ("tls.authorities", &authority.file()),
+        ("tls.certificate", &client.certificate),
+        ("tls.key", &client.key),
+    ] {
+        env.impaxlink(&["config", "set", key, text(path)]).success();
+    }
+}
+
+fn query(env: &Env, federation: &Federation) -> Run {
+    env.impaxlink(&["query", "--study-uid", &federation.full_copy, "--json"])
+}
+
+#[test]
+fn a_query_asks_an_archive_over_tls() {
+    let (authority, federation) = (Authority::new("ours"), Federation::new(1, 4));
+    let (env, _orthanc) = linked_over_tls(&authority, &federation);
+    trust(&env, &authority, &authority.certify("impaxlink"));
+    let run = query(&env, &federation);
+    run.success();
+    assert_eq!(run.json()["items"].as_array().unwrap().len(), 1, "{run:#?}");
+    assert_eq!(run.json()["complete"], json!(true));
+}
+
+#[test]
+fn what_is_to_be_asked_over_tls_is_never_asked_without() {
+    let (authority, federation) = (Authority::new("ours"), Federation::new(1, 4));
+    let (env, _orthanc) = linked_over_tls(&authority, &federation);
+    let failure = |words: &str| {
+        let run = query(&env, &federation);
+        run.exits(1);
+        let detail = run.json()["ledger"][0]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(words), "no {words:?} in {detail:?}");
+    };
+    failure("TLS needs the setting tls.authorities");
+
+    let stranger = Authority::new("theirs");
+    trust(&env, &stranger, &authority.certify("impaxlink"));
+    failure("tls.authorities must hold the authority of its certificate");
+
+    env.impaxlink(&["config", "set", "tls.authorities", "/nowhere/ca.pem"])
+        .success();
+    failure("can't read /nowhere/ca.pem (tls.authorities)");
+}
+
+#[test]
+fn a_plain_archive_is_not_mistaken_for_one_over_tls() {
+    let (authority, federation) = (Authority::new("ours"), Federation::new(1, 4));
+    let orthanc = Orthanc::start("SITEA", &federation.sites[0].studies);
+    let env = Env::new();
+    let port = orthanc.port.to_string();
+    let add = [
+        "station",
+        "add",
+        "PACS",
+        "--kind",
+        "archive",
+        "--tls",
+        "--ae-title",
+        "SITEA",
+    ];
+    env.impaxlink(&[&add[..], &["--host", "127.0.0.1", "--port", &port]].concat())
+        .success();
+    trust(&env, &authority, &authority.certify("impaxlink"));
+    env.impaxlink(&["config", "set", "timeout.association", "2s"])
+        .success();
+    let run = query(&env, &federation);
+    run.exits(1);
+    let detail = run.json()["ledger"][0]["detail"].clone();
+    assert!(detail.as_str().unwrap().contains("TLS"), "{detail}");
+}
+
+/// A service that listens for TLS too, with a viewer that calls over it alone.
+fn service_over_tls(authority: &Authority, tls_port: u16) -> Service {
+    let server = authority.certify("server");
+    Service::start_with(|configuration: &mut Configuration| {
+        let mut viewer = station("VIEWER", 104);
+        viewer.tls = true;
+        configuration.stations = vec![viewer, station("PLAIN", 104)];
+        set(configuration, "tls.listen", &format!("127.0.0.1:{tls_port}"));
+        set(configuration, "tls.certificate", text(&server.certificate));
+        set(configuration, "tls.key", text(&server.key));
+        set(configuration, "tls.authorities", text(&authority.file()));
+        set(configuration, "tls.callers", "required");
+    })
+}
+
+/// Whether echoscu, with this certificate, is answered at `port`.
+fn echoes(port: u16, calling: &str, client: &Certificate, authority: &Authority) -> (bool, String) {
+    let output = Command::new("echoscu")
+        .args(["-v", "-to", "5", "-aet", calling, "-aec", "IMPAXLINK", "+tls"])
+        .args([&client.key, &client.certificate])
+        .arg("+cf")
+        .arg(authority.file())
+        .args(["127.0.0.1", &port.to_string()])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    (log.contains("Received Echo Response (Success)"), log)
+}
+
+#[test]
+fn the_service_answers_over_tls_and_holds_stations_to_it() {
+    let authority = Authority::new("ours");
+    let tls_port = free_port();
+    let service = service_over_tls(&authority, tls_port);
+    let client = authority.certify("viewer");
+    let (answered, log) = echoes(tls_port, "VIEWER", &client, &authority);
+    assert!(answered, "{log}");
+    let stranger = Authority::new("theirs").certify("viewer");
+    let (answered, log) = echoes(tls_port, "VIEWER", &stranger, &authority);
+    assert!(!answered, "{log}");
+
+    assert!(service.echo("PLAIN", "IMPAXLINK").0);
+    let (answered, log) = service.echo("VIEWER", "IMPAXLINK");
+    assert!(!answered && log.contains("Rejected Permanent"), "{log}");
+    let log = service.process.output();
+    assert!(log.contains("the station calls over TLS alone"), "{log}");
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_by_a_reload_and_a_bad_file_is_refused() {
+    let authority = Authority::new("ours");
+    let tls_port = free_port();
+    let service = service_over_tls(&authority, tls_port);
+    let client = authority.certify("viewer");
+
+    let renewed = Authority::new("renewed");
+    let server = renewed.certify("server");
+    let reload = |certificate: &Path| {
+        service.save(|configuration| {
+            set(configuration, "tls.certificate", text(certificate));
+            set(configuration, "tls.key", text(&server.key));
+        });
+        service.env.impaxlink(&["reload"])
+    };
+    reload(&server.certificate).success();
+    // echoscu trusts the old authority alone, so it sees that the certificate is another one.
+    assert!(!echoes(tls_port, "VIEWER", &client, &authority).0);
+
+    std::fs::write(&server.certificate, "this is no certificate").unwrap();
+    let run = service.env.impaxlink(&["reload"]);
+    run.fails_with(1, "(tls.certificate)");
+    assert!(service.echo("PLAIN", "IMPAXLINK").0);
+}
