@@ -94,7 +94,6 @@ fn scp_options(snapshot: &Snapshot, transport: Transport) -> ScpOptions {
                 max_data_set: settings.count("limits.message"),
                 ..defaults
             },
-            ..AcceptorOptions::default()
         },
         idle_timeout: settings.duration("timeout.idle"),
     }
