@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
+use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, write_pdu};
 use tokio::time::timeout;
 
 use super::fragment::fragment;
@@ -204,14 +204,34 @@ impl Association {
         command: &Command,
         data_set: Option<&DataSet>,
     ) -> Result<(), Error> {
+        let mut output = Vec::with_capacity(1024);
+        self.encode(context_id, &command.encode(), data_set, &mut output)?;
+        self.send_encoded(&output).await
+    }
+
+    /// Appends to `output` what [`Association::send`] would send of a message, its command encoded already.
+    pub(super) fn encode(
+        &self,
+        context_id: u8,
+        command: &[u8],
+        data_set: Option<&DataSet>,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let mut values = vec![(PDataValueType::Command, command)];
+        values.extend(data_set.map(|data_set| (PDataValueType::Data, data_set.bytes())));
+        for pdu in fragment(context_id, &values, self.peer.max_pdu_length) {
+            write_pdu(output, &pdu).map_err(|_| Error::Unencodable("a PDU"))?;
+        }
+        Ok(())
+    }
+
+    /// Sends messages that [`Association::encode`] has written, as many as there are. Not cancel-safe.
+    pub(super) async fn send_encoded(&mut self, output: &[u8]) -> Result<(), Error> {
         if self.ended {
             return Err(Error::Ended);
         }
-        let mut values = vec![(PDataValueType::Command, command.encode())];
-        values.extend(data_set.map(|data_set| (PDataValueType::Data, data_set.bytes().to_vec())));
-        let pdus = fragment(context_id, values, self.peer.max_pdu_length);
         let after = self.limits.send_timeout;
-        let sent = timeout(after, self.stream.send(&pdus)).await;
+        let sent = timeout(after, self.stream.send_bytes(output)).await;
         let sent = sent.unwrap_or(Err(Error::TimedOut {
             awaited: Awaited::Sending,
             after,

@@ -84,6 +84,9 @@ pub enum Violation {
     /// A response without status.
     #[error("a response without status")]
     MissingStatus,
+    /// A request while another one is answered (PS3.7 D.3.3.3: no asynchronous operations were negotiated).
+    #[error("a request while another one was answered")]
+    OverlappingRequest,
     /// A response where a request belongs.
     #[error("a response where a request was expected")]
     UnexpectedResponse,

@@ -13,7 +13,7 @@ const PDV_HEADER: usize = 6;
 /// Cuts values into PDUs of at most `max_pdu_length` bytes (0: no limit), as few as can be.
 pub(super) fn fragment(
     context_id: u8,
-    values: Vec<(PDataValueType, Vec<u8>)>,
+    values: &[(PDataValueType, &[u8])],
     max_pdu_length: u32,
 ) -> Vec<Pdu> {
     let limit = match max_pdu_length as usize {
@@ -38,8 +38,8 @@ pub(super) fn fragment(
     // Fragments of even length (PS3.8 annex E.2).
     let room = (limit - PDV_HEADER) & !1;
     let mut pdus = Vec::new();
-    for (value_type, value) in &values {
-        let mut rest = value.as_slice();
+    for (value_type, value) in values {
+        let mut rest = *value;
         loop {
             let (part, after) = rest.split_at_checked(room).unwrap_or((rest, &[]));
             let is_last = after.is_empty();
@@ -74,16 +74,11 @@ mod tests {
     }
 
     fn fragment_message(message: &Message, max_pdu_length: u32) -> Vec<Pdu> {
-        let command = (PDataValueType::Command, message.command.encode());
-        let data_set = message
-            .data_set
-            .clone()
-            .map(|data_set| (PDataValueType::Data, data_set));
-        fragment(
-            3,
-            std::iter::once(command).chain(data_set).collect(),
-            max_pdu_length,
-        )
+        let command = message.command.encode();
+        let mut values = vec![(PDataValueType::Command, command.as_slice())];
+        let data_set = message.data_set.as_deref();
+        values.extend(data_set.map(|data_set| (PDataValueType::Data, data_set)));
+        fragment(3, &values, max_pdu_length)
     }
 
     proptest! {

@@ -61,7 +61,7 @@ pub use data_set::{DataSet, Element, Elements, Items, trim_padding};
 pub use error::{Awaited, Error, Violation};
 pub use refusal::{Abort, Rejection};
 pub use requestor::{PresentationContext, RequestorOptions, connect};
-pub use scp::{Admission, Handler, ScpOptions, serve};
+pub use scp::{Admission, CallerGone, FindRequest, FindResponder, Handler, ScpOptions, serve};
 pub use scu::{Find, FindEnd, FindEvent};
 pub use status::{Status, StatusClass};
 pub use stream::MAX_ASSOCIATE_PDU;

@@ -3,16 +3,20 @@
 //! Invariant: the protocol knows nothing of what is served, and a [`Handler`] nothing of PDUs. Every response names
 //! the message ID of its request. What cannot be served gets a status that says so, and the association goes on.
 
+mod find;
+
 use std::future::Future;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::acceptor::{AcceptorOptions, AssociationRequest, receive_request};
+pub use self::find::{CallerGone, FindRequest, FindResponder};
 use super::{
-    Association, Awaited, Command, CommandField, Context, Error, Message, PresentationContext, Rejection,
+    Association, Awaited, Command, CommandField, Context, Error, FindEnd, Message, PresentationContext, Rejection,
     Status, Violation, uids,
 };
 
@@ -29,6 +33,16 @@ pub trait Handler: Send + Sync {
 
     /// Answers a C-ECHO.
     fn echo(&self, caller: &Self::Caller) -> impl Future<Output = Status> + Send;
+
+    /// Answers a C-FIND: gives its matches to `responder`, and returns the final response.
+    ///
+    /// When the request's token is cancelled, it must come to its end soon. What is given then reaches nobody.
+    fn find(
+        &self,
+        caller: &Self::Caller,
+        request: FindRequest,
+        responder: FindResponder,
+    ) -> impl Future<Output = FindEnd> + Send;
 }
 
 /// An association that may be.
@@ -81,7 +95,12 @@ pub async fn serve<H: Handler>(
     };
     let mut association = pending.accept(&admission.services).await?;
     while let Some(message) = next_request(&mut association, options.idle_timeout, drain).await? {
-        respond(&mut association, message, handler, &admission.caller).await?;
+        if respond(&mut association, message, handler, &admission.caller)
+            .await?
+            .is_break()
+        {
+            break;
+        }
     }
     Ok(())
 }
@@ -104,37 +123,44 @@ async fn next_request(
     association.release().await.map(|()| None)
 }
 
+/// Answers one request; breaks where the peer released the association meanwhile.
 async fn respond<H: Handler>(
     association: &mut Association,
     message: Message,
     handler: &H,
     caller: &H::Caller,
-) -> Result<(), Error> {
+) -> Result<ControlFlow<()>, Error> {
     let request = &message.command;
     if request.field.is_response() {
         return Err(association.violated(Violation::UnexpectedResponse).await);
     }
     if request.field == CommandField::C_CANCEL_RQ {
         // For an operation that has ended already: nothing to cancel, and no response to give.
-        return Ok(());
+        return Ok(ControlFlow::Continue(()));
     }
-    let context = association.context(message.context_id);
-    let status = match refusal_of(request, context) {
-        Some(status) => status,
-        None => handler.echo(caller).await,
+    let context = association.context(message.context_id).cloned();
+    let status = match (refusal_of(request, context.as_ref()), context) {
+        (Some(status), _) => status,
+        (None, Some(context)) if request.field == CommandField::C_FIND_RQ => {
+            return find::respond(association, context, message, handler, caller).await;
+        }
+        (None, _) => handler.echo(caller).await,
     };
     association
         .send(message.context_id, &Command::response(request, status), None)
         .await
+        .map(ControlFlow::Continue)
 }
 
 /// Why a request is not for any service here.
 fn refusal_of(request: &Command, context: Option<&Context>) -> Option<Status> {
-    if request.field != CommandField::C_ECHO_RQ {
-        return Some(Status::UNRECOGNIZED_OPERATION);
-    }
     let of_context = context.map(|context| context.abstract_syntax.as_str());
     let is_verification = of_context == Some(uids::VERIFICATION);
+    let suits = match request.field {
+        CommandField::C_ECHO_RQ => is_verification,
+        CommandField::C_FIND_RQ => !is_verification,
+        _ => return Some(Status::UNRECOGNIZED_OPERATION),
+    };
     let agrees = request.sop_class.as_deref() == of_context;
-    (!is_verification || !agrees).then_some(Status::SOP_CLASS_NOT_SUPPORTED)
+    (!suits || !agrees).then_some(Status::SOP_CLASS_NOT_SUPPORTED)
 }

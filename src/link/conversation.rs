@@ -49,6 +49,8 @@ pub enum Unaskable {
 pub(super) enum Interrupt {
     /// It can't be asked.
     Unaskable(Unaskable),
+    /// So many associations to it are allowed, and all were taken.
+    NoTurn(usize),
     /// The query was stopped.
     Stopped(Stop),
     /// The association failed.
@@ -92,7 +94,13 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(station: &Station, settings: &Settings, tls: &LinkTls) -> Result<Self, Unaskable> {
+    /// `callers` is the character set in which the caller wrote its keys, for stations whose own is not known.
+    pub(super) fn new(
+        station: &Station,
+        settings: &Settings,
+        tls: &LinkTls,
+        callers: Option<&CharacterSet>,
+    ) -> Result<Self, Unaskable> {
         let endpoint = station.endpoint.clone().ok_or(Unaskable::Embedded)?;
         if station.syntax == Syntax::Linked {
             return Err(Unaskable::LinkedOnly);
@@ -121,7 +129,7 @@ impl Call {
                 },
                 ..RequestorOptions::new(calling, station.ae_title.clone(), &roots)
             },
-            charset: station.charset.clone(),
+            charset: station.charset.as_ref().or(callers).cloned(),
             silence: station.timeout,
         })
     }

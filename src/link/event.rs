@@ -24,8 +24,17 @@ pub struct Answer {
     pub study: Box<StudyAnswer>,
     /// As it came, at study level.
     pub data_set: DataSet,
-    /// As they came at the level that was asked for, where that is a lower one.
-    pub lower: Vec<DataSet>,
+    /// The rows at the level that was asked for, where that is a lower one.
+    pub lower: Vec<LowerRow>,
+}
+
+/// A row below study level.
+#[derive(Debug, Clone)]
+pub struct LowerRow {
+    /// As it came.
+    pub data_set: DataSet,
+    /// Of an instance: its series, as that came.
+    pub series: Option<DataSet>,
 }
 
 /// The end of a station's part.

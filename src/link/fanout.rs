@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +25,7 @@ use super::policy::{Role, Target};
 use super::session::Session;
 use super::stop::{Stop, StopSender};
 use super::tls::LinkTls;
+use super::turns::Turns;
 
 /// How many answers of a station wait for the caller.
 const WAITING_ANSWERS: usize = 64;
@@ -45,6 +47,10 @@ pub struct Request {
     pub tls: LinkTls,
     /// How long the whole query may take.
     pub timeout: Option<Duration>,
+    /// Linked stations that keep failing, each with the time before which it is not asked.
+    pub resting: BTreeMap<StationName, Timestamp>,
+    /// The turns at stations, where queries share them.
+    pub turns: Option<Arc<Turns>>,
 }
 
 /// A linked query under way.
@@ -115,6 +121,13 @@ impl LinkedQuery {
             self.ready.push_back(ended(index, entry));
             return;
         }
+        if let (Role::Linked, Some(retry_at)) = (target.role, request.resting.get(&station.name)) {
+            let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Failed);
+            entry.retry_at = Some(*retry_at);
+            entry.detail = Some("it keeps failing, and was not asked".to_owned());
+            self.ready.push_back(ended(index, entry));
+            return;
+        }
         let (sender, events) = mpsc::channel(WAITING_ANSWERS);
         let stop = match target.role {
             Role::Archive => &self.stop_archives,
@@ -132,6 +145,7 @@ impl LinkedQuery {
                 .map_or(0, |health| health.failures_in_a_row),
             events: sender,
             stop: stop.signal(),
+            turns: request.turns.clone(),
         };
         self.sessions.spawn(session.run());
         self.lanes.push(Lane {

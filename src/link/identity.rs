@@ -16,7 +16,7 @@ use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher128};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::model::{IssuerDomain, StudyAnswer, Uid};
+use crate::model::{IssuerDomain, PatientId, StudyAnswer, Uid};
 
 /// The secret that keeps a peer from choosing UIDs or IDs that collide.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,22 @@ impl HashKey {
     pub fn uid(self, uid: &Uid) -> [u64; 2] {
         let mut hasher = SipHasher128::new_with_keys(self.0, self.1);
         hasher.write(uid.as_str().as_bytes());
+        let hash = hasher.finish128();
+        [hash.h1, hash.h2]
+    }
+
+    /// The hash by which a patient is remembered.
+    pub fn patient(self, patient: &PatientId) -> [u64; 2] {
+        let mut hasher = SipHasher128::new_with_keys(self.0, self.1);
+        let (domain, is_named) = match &patient.domain {
+            IssuerDomain::Named(issuer) => (issuer.as_str(), 1),
+            IssuerDomain::Inferred(station) => (station.as_str(), 0),
+        };
+        hasher.write_u8(is_named);
+        hasher.write(domain.as_bytes());
+        // No issuer or name holds a zero.
+        hasher.write_u8(0);
+        hasher.write(patient.id.as_bytes());
         let hash = hasher.finish128();
         [hash.h1, hash.h2]
     }
@@ -141,7 +157,6 @@ fn family_and_given_name(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PatientId;
 
     fn answer(id: &str, domain: IssuerDomain, name: &str) -> StudyAnswer {
         let patient_id = PatientId {

@@ -5,6 +5,7 @@
 //! - [`keys`], `identifier`: a query as the identifiers of C-FIND requests
 //! - `fanout`: all stations asked at the same moment, each by a `session`
 //! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
+//! - `turns`: how many associations to a station are open at once
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
 //! - [`tls`]: the files that TLS needs, as the settings name them
@@ -31,8 +32,11 @@ mod search;
 mod session;
 mod stop;
 pub mod tls;
+mod turns;
 
 pub use conversation::Unaskable;
-pub use event::{Answer, Ended, Event};
+pub use event::{Answer, Ended, Event, LowerRow};
 pub use fanout::{LinkedQuery, Request};
+pub use identity::HashKey;
 pub use stop::Stop;
+pub use turns::Turns;

@@ -11,7 +11,7 @@ use crate::model::{IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, Uid};
 
 use super::answer::{AnswerReader, PatientAnswer};
 use super::conversation::{Call, Conversation, Interrupt, Matches};
-use super::event::{Answer, Event};
+use super::event::{Answer, Event, LowerRow};
 use super::filter::{Filter, Verdict};
 use super::first_sight::{FirstSight, Sight};
 use super::identifier::{Keys, describe};
@@ -234,7 +234,7 @@ impl<'s> Search<'s> {
         &mut self,
         line: &mut Conversation,
         study: &mut StudyAnswer,
-        lower: &mut Vec<DataSet>,
+        lower: &mut Vec<LowerRow>,
     ) -> Result<(), Interrupt> {
         let patient_id = match line.root() {
             Root::Study => None,
@@ -252,14 +252,21 @@ impl<'s> Search<'s> {
                     && !has_come(&series.series_instance_uid)
                 {
                     study.series.push(series);
-                    lower.push(data_set);
+                    lower.push(LowerRow {
+                        data_set,
+                        series: None,
+                    });
                 }
             }
         }
         if self.query.level == Level::Image {
-            lower.clear();
-            for index in 0..study.series.len() {
-                self.find_images(line, study, index, patient_id, lower).await?;
+            let all_series = std::mem::take(lower);
+            for (index, series) in all_series.iter().enumerate() {
+                let mut instances = self.find_images(line, study, index, patient_id).await?;
+                lower.extend(instances.drain(..).map(|data_set| LowerRow {
+                    data_set,
+                    series: Some(series.data_set.clone()),
+                }));
             }
         }
         Ok(())
@@ -271,10 +278,10 @@ impl<'s> Search<'s> {
         study: &mut StudyAnswer,
         index: usize,
         patient_id: Option<&str>,
-        lower: &mut Vec<DataSet>,
-    ) -> Result<(), Interrupt> {
+    ) -> Result<Vec<DataSet>, Interrupt> {
+        let mut instances = Vec::new();
         let Some(series) = study.series.get_mut(index) else {
-            return Ok(());
+            return Ok(instances);
         };
         let uid = &series.series_instance_uid;
         for keys in image_keys(self.query, &study.study_instance_uid, uid, patient_id)? {
@@ -282,13 +289,13 @@ impl<'s> Search<'s> {
                 match self.reader.image(&data_set) {
                     Some(image) => {
                         series.images.push(image);
-                        lower.push(data_set);
+                        instances.push(data_set);
                     }
                     None => self.entry.dropped += 1,
                 }
             }
         }
-        Ok(())
+        Ok(instances)
     }
 
     /// All matches of a find that are few by nature: the patients of a name, the series of a study.
@@ -332,7 +339,7 @@ impl<'s> Search<'s> {
     }
 
     /// Gives an answer to the caller, who may be slow to take it.
-    async fn emit(&mut self, study: StudyAnswer, data_set: DataSet, lower: Vec<DataSet>) -> Result<(), Stop> {
+    async fn emit(&mut self, study: StudyAnswer, data_set: DataSet, lower: Vec<LowerRow>) -> Result<(), Stop> {
         let answer = Event::Answer(Answer {
             target: self.target,
             study: Box::new(study),

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::dimse::{Status, StatusClass};
-use crate::model::{AeTitle, Configuration, LedgerEntry, Outcome, Query, Station};
+use crate::model::{
+    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, LedgerEntry, Outcome, Query, Station, show_duration,
+};
 use crate::store::{LinkOutcome, LinkReport};
 
 use super::answer::AnswerReader;
@@ -20,6 +23,7 @@ use super::health::next_try;
 use super::search::{Notes, Search};
 use super::stop::{Stop, StopSignal};
 use super::tls::LinkTls;
+use super::turns::{Turn, Turns};
 
 /// Numbers of matches at which archives are known to cut an answer and say nothing.
 const USUAL_LIMITS: [u64; 3] = [100, 500, 1000];
@@ -36,6 +40,8 @@ pub(super) struct Session {
     pub(super) failures_in_a_row: u32,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) stop: StopSignal,
+    /// Where queries have to wait for their turn at the station.
+    pub(super) turns: Option<Arc<Turns>>,
 }
 
 impl Session {
@@ -53,7 +59,8 @@ impl Session {
         let began = Instant::now();
         let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Searched);
         let settings = &self.configuration.settings;
-        let call = match Call::new(station, settings, &self.tls) {
+        let callers_charset = self.query.character_set.as_ref();
+        let call = match Call::new(station, settings, &self.tls, callers_charset) {
             Ok(call) => call,
             Err(reason) => {
                 entry.outcome = Outcome::Failed;
@@ -72,7 +79,10 @@ impl Session {
             reader,
             entry,
         );
-        let searched = search.run().await;
+        let searched = match self.wait_for_turn(station).await {
+            Ok(_turn) => search.run().await,
+            Err(interrupt) => Err(interrupt),
+        };
         let reads_as_latin = search.reader.assumed_a_charset();
         let Search { mut entry, notes, .. } = search;
         entry.elapsed = began.elapsed();
@@ -95,6 +105,23 @@ impl Session {
             _ => None,
         };
         self.ended(entry, report)
+    }
+
+    /// Waits until an association with the station may be opened; as long as it may be silent at most.
+    async fn wait_for_turn(&self, station: &Station) -> Result<Option<Turn>, Interrupt> {
+        let Some(turns) = &self.turns else {
+            return Ok(None);
+        };
+        let limit = self.configuration.settings.count(ASSOCIATIONS_TO_STATION);
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            stop = stop.raised() => Err(Interrupt::Stopped(stop)),
+            turn = timeout(station.timeout, turns.wait(&station.name, limit)) => match turn {
+                Ok(turn) => Ok(turn),
+                Err(_) => Err(Interrupt::NoTurn(limit)),
+            },
+        }
     }
 
     fn ended(&self, entry: LedgerEntry, report: Option<LinkReport>) -> Ended {
@@ -145,7 +172,7 @@ fn outcome(interrupt: &Interrupt, matches: u64) -> Outcome {
         Interrupt::Ended(end) if end.status.class() == StatusClass::Cancel => true,
         // Refused for lack of resources: a limit of the station's.
         Interrupt::Ended(end) => matches > 0 && matches!(end.status, Status(0xA700..=0xA7FF)),
-        Interrupt::Unaskable(_) | Interrupt::Peer(_) => false,
+        Interrupt::Unaskable(_) | Interrupt::Peer(_) | Interrupt::NoTurn(_) => false,
     };
     if has_ended_early {
         Outcome::Truncated
@@ -158,6 +185,10 @@ fn describe(interrupt: &Interrupt, station: &Station, calling: &AeTitle) -> Stri
     match interrupt {
         Interrupt::Unaskable(reason) => reason.to_string(),
         Interrupt::Stopped(stop) => failure::of_stop(*stop),
+        Interrupt::NoTurn(limit) => format!(
+            "all {limit} associations to it stayed taken for {} ({ASSOCIATIONS_TO_STATION})",
+            show_duration(station.timeout)
+        ),
         Interrupt::Peer(error) => failure::of_association(error, station, calling),
         Interrupt::Ended(end) => failure::of_find(end),
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use dicom_core::Tag;
 
-use super::{DateRange, Invalid, PatientIdKey, Uid};
+use super::{CharacterSet, DateRange, Invalid, PatientIdKey, Uid};
 
 /// The level of a query (PS3.4 C.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -69,6 +69,8 @@ pub struct Query {
     pub study_description: Option<String>,
     /// Any further attribute and the value asked for; an empty value only asks for its return.
     pub further_keys: Vec<(Tag, String)>,
+    /// In which the caller wrote these, where it has said so: for stations whose own character set is not known.
+    pub character_set: Option<CharacterSet>,
 }
 
 impl Query {

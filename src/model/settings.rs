@@ -41,6 +41,9 @@ pub const RELOAD_COMMAND: &str = "reload.command";
 /// How many days the ledgers of past queries are kept.
 pub const LEDGER_KEEP_DAYS: &str = "ledger.keep_days";
 
+/// How many associations to each station are open at once.
+pub const ASSOCIATIONS_TO_STATION: &str = "limits.associations_to_station";
+
 /// Every key, in the order of `config list`.
 pub static SETTING_KEYS: &[SettingKey] = &[
     key(
@@ -114,6 +117,18 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "32",
         "associations at once from each station",
         is_count,
+    ),
+    key(
+        ASSOCIATIONS_TO_STATION,
+        "16",
+        "associations at once to each station that queries are put to; others wait their turn",
+        is_count,
+    ),
+    key(
+        "limits.studies",
+        "2000000",
+        "studies the service gives to one query",
+        is_large_count,
     ),
     key(
         "limits.pdu",
@@ -418,6 +433,10 @@ fn is_count(text: &str) -> Result<(), Invalid> {
 
 fn is_days(text: &str) -> Result<(), Invalid> {
     within(text, 1, 3650)
+}
+
+fn is_large_count(text: &str) -> Result<(), Invalid> {
+    within(text, 1, 100_000_000)
 }
 
 fn is_pdu_length(text: &str) -> Result<(), Invalid> {

@@ -5,8 +5,9 @@
 use std::net::IpAddr;
 
 use super::Snapshot;
-use crate::dimse::Rejection;
-use crate::model::Station;
+use super::listener::Transport;
+use crate::dimse::{AssociationRequest, Rejection, uids};
+use crate::model::{AeTitle, Caller, Station};
 
 /// Why a caller may not associate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +38,56 @@ impl NotAdmitted {
             NotAdmitted::UnknownTitle | NotAdmitted::UnknownAddress | NotAdmitted::Tie => {
                 Rejection::CALLING_AE_TITLE
             }
+        }
+    }
+}
+
+/// How a caller presents itself: by this it is known under one snapshot after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Calls {
+    calling: String,
+    called: String,
+    address: IpAddr,
+    transport: Transport,
+    is_impaxlink: bool,
+}
+
+impl Calls {
+    /// As an association request has it.
+    pub(super) fn of(request: &AssociationRequest, transport: Transport) -> Self {
+        Calls {
+            calling: request.calling.raw.clone(),
+            called: request.called.raw.clone(),
+            address: request.peer.address.ip(),
+            transport,
+            is_impaxlink: request.peer.implementation_class_uid == uids::IMPLEMENTATION_CLASS_UID,
+        }
+    }
+
+    /// The station that it is under `snapshot`.
+    pub(super) fn station<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a Station, NotAdmitted> {
+        let station = admit(snapshot, &self.calling, &self.called, self.address)?;
+        if station.tls && self.transport == Transport::Plain {
+            return Err(NotAdmitted::NotOverTls);
+        }
+        Ok(station)
+    }
+
+    /// The title it calls as, where that is one.
+    pub(super) fn title(&self) -> Option<AeTitle> {
+        self.calling.parse().ok()
+    }
+
+    /// Where it calls from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// As what it queries, being `station`. Another impaxlink asks for a cluster of its own, known to be linked or not.
+    pub(super) fn queries_as(&self, station: &Station) -> Caller {
+        match self.is_impaxlink {
+            true => Caller::LinkedCluster,
+            false => Caller::of(station),
         }
     }
 }

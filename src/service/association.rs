@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpStream;
 
-use super::admission::{NotAdmitted, admit};
+use super::admission::Calls;
+use super::find::find;
 use super::limits::{OpenAssociation, WaitingPlace};
 use super::listener::Transport;
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
-    self, AcceptorOptions, Admission, AssociationRequest, Handler, Limits, PresentationContext, Rejection,
-    ScpOptions, Status, uids,
+    self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler, Limits,
+    PresentationContext, Rejection, ScpOptions, Status, uids,
 };
 use crate::model::StationName;
 
@@ -109,6 +110,8 @@ struct Connection<'a> {
 /// The station at the other end of an association.
 struct Caller {
     station: StationName,
+    /// By what it is known again under another snapshot.
+    calls: Calls,
     _open: OpenAssociation,
 }
 
@@ -130,13 +133,11 @@ impl Connection<'_> {
             return Err(Rejection::TEMPORARY_CONGESTION);
         }
         let snapshot = self.service.in_force.pin();
-        let station = admit(&snapshot, &request.calling.raw, &request.called.raw, address)
+        let calls = Calls::of(request, self.transport);
+        let station = calls
+            .station(&snapshot)
             .inspect_err(|why| log(why))
             .map_err(|why| why.rejection())?;
-        if station.tls && self.transport == Transport::Plain {
-            log(&NotAdmitted::NotOverTls);
-            return Err(NotAdmitted::NotOverTls.rejection());
-        }
         let open = self
             .service
             .associations
@@ -146,9 +147,11 @@ impl Connection<'_> {
         tracing::debug!("association with {} at {address}", station.name);
         let caller = Caller {
             station: station.name.clone(),
+            calls,
             _open: open,
         };
-        let services = vec![PresentationContext::new(uids::VERIFICATION)];
+        let services = [uids::VERIFICATION, uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND];
+        let services = services.into_iter().map(PresentationContext::new).collect();
         Ok(Admission { caller, services })
     }
 }
@@ -165,5 +168,9 @@ impl Handler for Connection<'_> {
     async fn echo(&self, caller: &Caller) -> Status {
         tracing::trace!("C-ECHO from {}", caller.station);
         Status::SUCCESS
+    }
+
+    async fn find(&self, caller: &Caller, request: FindRequest, responder: FindResponder) -> FindEnd {
+        find(self.service, &caller.calls, request, responder).await
     }
 }

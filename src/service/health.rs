@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -20,7 +21,13 @@ use crate::store::{LinkOutcome, LinkReport, Store};
 const AT_ONCE: usize = 16;
 
 /// Tries links when they are due, until the service drains.
-pub(super) async fn watch_links(service: Arc<Service>, store: Store) {
+///
+/// What queries see of links comes by `reported`, and is written with the rest.
+pub(super) async fn watch_links(
+    service: Arc<Service>,
+    store: Store,
+    mut reported: mpsc::Receiver<LinkReport>,
+) {
     let store = Arc::new(Mutex::new(store));
     let mut generation = service.in_force.watch();
     let mut attempts = JoinSet::new();
@@ -36,6 +43,13 @@ pub(super) async fn watch_links(service: Arc<Service>, store: Store) {
                 if let Ok((station, outcome)) = ended {
                     end(&service, &store, &station, outcome).await;
                 }
+            }
+            Some(report) = reported.recv() => {
+                let mut reports = vec![report];
+                while let Ok(report) = reported.try_recv() {
+                    reports.push(report);
+                }
+                record(&store, reports).await;
             }
             () = sleep_until(next) => {}
         }
@@ -101,9 +115,8 @@ async fn end(
     station: &Station,
     outcome: Result<Duration, String>,
 ) {
-    let chance = f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX);
     let answered = outcome.is_ok();
-    let Some(planned) = locked(&service.links).end(station, answered, Instant::now(), chance) else {
+    let Some(planned) = locked(&service.links).end(station, answered, Instant::now(), chance()) else {
         return;
     };
     match &outcome {
@@ -127,9 +140,36 @@ async fn end(
             },
         },
     };
+    record(store, vec![report]).await;
+}
+
+async fn record(store: &Arc<Mutex<Store>>, reports: Vec<LinkReport>) {
     let store = Arc::clone(store);
-    let recording = tokio::task::spawn_blocking(move || locked(&store).record_link_health(&[report]));
+    let recording = tokio::task::spawn_blocking(move || locked(&store).record_link_health(&reports));
     if let Ok(Err(error)) = recording.await {
-        tracing::warn!("the health of {} was not kept: {}", station.name, chain(&error));
+        tracing::warn!("the health of links was not kept: {}", chain(&error));
     }
+}
+
+/// Takes what a query has seen of a link: it counts as an attempt, where it is news.
+pub(super) fn note(service: &Service, station: &Station, mut report: LinkReport) {
+    let answered = matches!(report.outcome, LinkOutcome::Answered { .. });
+    let noted = locked(&service.links).note(station, answered, Instant::now(), chance());
+    let Some(planned) = noted else { return };
+    if let LinkOutcome::Failed { detail, next_try } = &mut report.outcome {
+        *next_try = Some(report.at + planned.wait);
+        if planned.is_news {
+            tracing::warn!("{} did not answer a query: {detail}", station.name);
+        }
+    } else if planned.is_news {
+        tracing::info!("{} answers again", station.name);
+    }
+    if service.link_reports.try_send(report).is_err() {
+        tracing::debug!("what a query saw of {} was not kept", station.name);
+    }
+}
+
+/// From 0 to 1.
+fn chance() -> f64 {
+    f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
 }

@@ -5,6 +5,7 @@
 //! - `run`: the life of the service from its lock to its end
 //! - `snapshot`, `reload`: the configuration in force and how the next one comes in force
 //! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many
+//! - `find`: queries answered for all clusters; `conflicts`: studies met that stand for two patients
 //! - [`control`]: the socket by which commands speak to the service
 //! - `schedule`, `health`: whether links answer
 //! - `notify`: what the service manager is told
@@ -14,9 +15,11 @@
 
 mod admission;
 mod association;
+mod conflicts;
 pub mod control;
 #[cfg(test)]
 mod examples;
+mod find;
 mod health;
 mod limits;
 mod listener;
@@ -42,7 +45,11 @@ pub use snapshot::{InForce, Snapshot, Unusable};
 
 use control::RefusedReload;
 use limits::WaitingRoom;
+use conflicts::Conflicts;
+use crate::link::Turns;
+use crate::store::LinkReport;
 use rejections::RejectionLog;
+use tokio::sync::mpsc;
 use schedule::Schedule;
 
 /// What the parts of a running service share.
@@ -53,6 +60,11 @@ struct Service {
     waiting_room: Arc<WaitingRoom>,
     rejections: RejectionLog,
     links: Mutex<Schedule>,
+    /// The turns at stations that queries are put to.
+    turns: Arc<Turns>,
+    conflicts: Conflicts,
+    /// Takes what queries have seen of links, for the store.
+    link_reports: mpsc::Sender<LinkReport>,
     state: Mutex<State>,
     /// Cancelled when the service is to end.
     drain: CancellationToken,

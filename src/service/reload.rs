@@ -192,7 +192,7 @@ impl Newest {
     fn read(store: &Mutex<Store>, in_force: &Snapshot) -> Result<Self, ReloadError> {
         let newest = locked(store).configuration().map_err(ReloadError::Store)?;
         let generation = newest.generation;
-        if newest == *in_force.configuration() && !in_force.depends_on_files() {
+        if newest == **in_force.configuration() && !in_force.depends_on_files() {
             return Ok(Newest {
                 generation,
                 snapshot: None,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::mpsc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,11 +23,16 @@ use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
 use super::reload::{ReloadRequests, Reloader};
 use super::schedule::Schedule;
+use super::conflicts::Conflicts;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
-use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
+use crate::link::Turns;
+use crate::store::{Access, LinkReport, ServiceLock, ServiceLockError, Store, StoreError};
 
 /// How many connections may wait to ask for an association, all sources together.
 const WAITING_CONNECTIONS: usize = 256;
+
+/// How many reports of links wait to be written.
+const WAITING_REPORTS: usize = 1024;
 
 /// How long threads that read or write the store are waited for at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -121,7 +127,8 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     let bound = bind(address)?;
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let control = bind_control(path, lock)?;
-    let service = Arc::new(new_service(snapshot, bound.local()));
+    let (link_reports, reported) = mpsc::channel(WAITING_REPORTS);
+    let service = Arc::new(new_service(snapshot, bound.local(), link_reports));
     let listening = bound.serve(&service, Transport::Plain);
     let listening_for_tls = bound_for_tls.map(|bound| {
         tracing::info!("listening for TLS on {}", bound.local());
@@ -129,7 +136,7 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     });
     let (reloads, requests) = ReloadRequests::new();
     tokio::spawn(Reloader::new(Arc::clone(&service), store, listening, listening_for_tls).run(requests));
-    tokio::spawn(watch_links(Arc::clone(&service), health_store));
+    tokio::spawn(watch_links(Arc::clone(&service), health_store, reported));
     tokio::spawn(notify::keep_watchdog_quiet());
     let answers = Answers {
         service: Arc::clone(&service),
@@ -154,7 +161,7 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
     ControlSocket::bind(&path, store, lock).map_err(|source| failed(&path, source))
 }
 
-fn new_service(snapshot: Snapshot, listen: SocketAddr) -> Service {
+fn new_service(snapshot: Snapshot, listen: SocketAddr, link_reports: mpsc::Sender<LinkReport>) -> Service {
     let now = Timestamp::now();
     Service {
         started: now,
@@ -163,6 +170,9 @@ fn new_service(snapshot: Snapshot, listen: SocketAddr) -> Service {
         waiting_room: WaitingRoom::new(WAITING_CONNECTIONS),
         rejections: RejectionLog::default(),
         links: Mutex::new(Schedule::default()),
+        turns: Arc::new(Turns::default()),
+        conflicts: Conflicts::default(),
+        link_reports,
         state: Mutex::new(State {
             in_force_since: now,
             listen,
@@ -285,6 +295,7 @@ impl Answers {
             ending: service.drain.is_cancelled(),
             refused: state.refused.clone(),
             links,
+            conflicts: service.conflicts.count(),
         }
     }
 }

@@ -16,6 +16,9 @@ use crate::model::{Configuration, Kind, Station, StationName};
 /// How often a link that answers is tried.
 const INTERVAL: Duration = Duration::from_secs(60);
 
+/// How many failures in a row make a link that is left alone.
+const KEEPS_FAILING: u32 = 2;
+
 /// The links and when each is due.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
@@ -28,6 +31,13 @@ struct Link {
     failures: u32,
     /// `None` while it is being tried.
     due: Option<Instant>,
+}
+
+impl Link {
+    /// Whether it is left alone until its next attempt has ended. One failure may be chance.
+    fn is_resting(&self, now: Instant) -> bool {
+        self.failures >= KEEPS_FAILING && self.due.is_none_or(|due| due > now)
+    }
 }
 
 /// The next attempt of a link.
@@ -104,6 +114,40 @@ impl Schedule {
         Some(Planned {
             wait,
             is_news: failed_before == answered,
+        })
+    }
+
+    /// Plans by what a query has seen of `station`: `None` where that changes nothing. Queries that fail while the link
+    /// waits for its next attempt are no further failures.
+    pub(super) fn note(
+        &mut self,
+        station: &Station,
+        answered: bool,
+        now: Instant,
+        chance: f64,
+    ) -> Option<Planned> {
+        let link = self.links.get(&station.name)?;
+        let is_known = match answered {
+            true => link.failures == 0,
+            false => link.is_resting(now),
+        };
+        if is_known {
+            return None;
+        }
+        self.end(station, answered, now, chance)
+    }
+
+    /// The links that fail, each with how often in a row and, where it keeps failing, how long it is left alone.
+    pub(super) fn failing(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (&StationName, u32, Option<Duration>)> {
+        let failing = self.links.iter().filter(|(_, link)| link.failures > 0);
+        failing.map(move |(name, link)| {
+            let wait = link
+                .due
+                .map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+            (name, link.failures, link.is_resting(now).then_some(wait))
         })
     }
 

@@ -17,7 +17,7 @@ use crate::model::{Configuration, Generation, Invalid, Settings, Station};
 /// One generation, ready to answer from.
 #[derive(Debug)]
 pub struct Snapshot {
-    configuration: Configuration,
+    configuration: Arc<Configuration>,
     callers: HashMap<String, Vec<usize>>,
     tls: LinkTls,
     acceptor_tls: Option<AcceptorTls>,
@@ -52,7 +52,7 @@ impl Snapshot {
             }
         }
         Ok(Snapshot {
-            configuration,
+            configuration: Arc::new(configuration),
             callers,
             tls: LinkTls::default(),
             acceptor_tls: None,
@@ -87,7 +87,7 @@ impl Snapshot {
     }
 
     /// The whole configuration.
-    pub fn configuration(&self) -> &Configuration {
+    pub fn configuration(&self) -> &Arc<Configuration> {
         &self.configuration
     }
 

@@ -377,6 +377,8 @@ fn a_caller_that_reads_slowly_fails_no_station() {
         tls: impaxlink::link::tls::LinkTls::default(),
         health: BTreeMap::new(),
         timeout: None,
+        resting: BTreeMap::new(),
+        turns: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -81,6 +81,7 @@ impl Filters {
             study_uids: study_uids.collect::<Result<_, _>>()?,
             study_description: self.description.clone(),
             further_keys: self.key.clone(),
+            character_set: None,
         };
         query.check()?;
         Ok(query)

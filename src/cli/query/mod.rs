@@ -13,6 +13,7 @@ mod table;
 mod view;
 
 use std::io::Write;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,6 +97,8 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
         tls: LinkTls::of(&configuration),
         health: records.health()?,
         timeout: args.timeout,
+        resting: BTreeMap::new(),
+        turns: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

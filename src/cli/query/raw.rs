@@ -24,13 +24,9 @@ pub fn write(
     charset: Option<&CharacterSet>,
     asked: &mut Asked,
 ) -> anyhow::Result<()> {
-    let of_study = std::slice::from_ref(&answer.data_set);
-    let data_sets = if answer.lower.is_empty() {
-        of_study
-    } else {
-        &answer.lower
-    };
-    for data_set in data_sets {
+    let of_study = answer.lower.is_empty().then_some(&answer.data_set);
+    let lower = answer.lower.iter().map(|row| &row.data_set);
+    for data_set in of_study.into_iter().chain(lower) {
         let Some(object) = object(data_set, charset) else {
             asked.unwritable += 1;
             continue;

@@ -109,6 +109,9 @@ pub struct ServiceStatus {
     pub refused: Option<RefusedReload>,
     /// When each link is tried next.
     pub links: Vec<LinkTry>,
+    /// How many studies were met, since the service started, whose UID stands for two patients.
+    #[serde(default)]
+    pub conflicts: usize,
 }
 
 /// A reload that was refused, with no successful one after it.

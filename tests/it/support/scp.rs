@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use impaxlink::dimse::{
-    Admission, AssociationRequest, Error, Handler, PresentationContext, Rejection, ScpOptions, Status, serve,
+    Admission, AssociationRequest, Error, FindEnd, FindRequest, FindResponder, Handler, PresentationContext, Rejection, ScpOptions, Status, serve,
     uids,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -43,6 +43,14 @@ impl Handler for EchoOnly {
     async fn echo(&self, (): &()) -> Status {
         self.answers.acquire().await.unwrap().forget();
         Status::SUCCESS
+    }
+
+    async fn find(&self, (): &(), _: FindRequest, _: FindResponder) -> FindEnd {
+        FindEnd {
+            status: Status::UNABLE_TO_PROCESS,
+            comment: None,
+            offending_elements: Vec::new(),
+        }
     }
 }
 

@@ -1,0 +1,210 @@
+//! Answering a C-FIND: matches out, a C-CANCEL in, until the final response.
+//!
+//! Invariants: while the handler works, the association is read, so that a C-CANCEL or a lost caller is known at once.
+//! Matches wait in a small channel where the caller reads slowly; what is ready goes out in one write. After a
+//! C-CANCEL no more matches are sent. The final response is the last thing said of a request.
+
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Handler;
+use crate::dimse::{
+    Association, Awaited, Command, CommandField, Context, DataSet, Error, FindEnd, Message, Status, Violation,
+};
+
+/// How many matches wait to be sent.
+const WAITING_MATCHES: usize = 64;
+/// How much is sent in one write.
+const BATCH: usize = 64 * 1024;
+/// The longest Error Comment (PS3.7 table C.4-1), in characters.
+const MAX_COMMENT: usize = 64;
+/// A caller who waits for its answer may be silent as long as it likes.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What a C-FIND asks.
+#[derive(Debug)]
+pub struct FindRequest {
+    /// Its presentation context: the information model and how identifiers are encoded.
+    pub context: Context,
+    /// Its identifier, whose structure is sound.
+    pub identifier: DataSet,
+    /// Cancelled by a C-CANCEL, and when the caller is gone.
+    pub cancelled: CancellationToken,
+}
+
+/// Takes the matches of a C-FIND.
+#[derive(Debug)]
+pub struct FindResponder(mpsc::Sender<(Status, DataSet)>);
+
+/// There is nobody left to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the caller is gone")]
+pub struct CallerGone;
+
+impl FindResponder {
+    /// Gives a match, with FF00 or FF01; waits while the caller has not taken those before it. Its identifier must be
+    /// in the transfer syntax of the request's context.
+    pub async fn give(&self, status: Status, identifier: DataSet) -> Result<(), CallerGone> {
+        let given = self.0.send((status, identifier)).await;
+        given.map_err(|_| CallerGone)
+    }
+}
+
+/// Serves one C-FIND-RQ; breaks where the caller released the association before its answer.
+pub(super) async fn respond<H: Handler>(
+    association: &mut Association,
+    context: Context,
+    message: Message,
+    handler: &H,
+    caller: &H::Caller,
+) -> Result<ControlFlow<()>, Error> {
+    let identifier = message
+        .data_set
+        .and_then(|bytes| DataSet::parse(bytes, context.transfer_syntax).ok());
+    let Some(identifier) = identifier else {
+        let end = FindEnd {
+            status: Status::DOES_NOT_MATCH_SOP_CLASS,
+            comment: Some("no identifier, or a malformed one".to_owned()),
+            offending_elements: Vec::new(),
+        };
+        let response = final_response(&message.command, end);
+        let sent = association.send(context.id, &response, None).await;
+        return sent.map(ControlFlow::Continue);
+    };
+    let (sender, matches) = mpsc::channel(WAITING_MATCHES);
+    let mut answer = Answer {
+        context_id: context.id,
+        request: &message.command,
+        pending: pending_response(&message.command, Status::PENDING),
+        matches,
+        output: Vec::with_capacity(BATCH),
+        cancelled: CancellationToken::new(),
+    };
+    let request = FindRequest {
+        context,
+        identifier,
+        cancelled: answer.cancelled.clone(),
+    };
+    let handling = handler.find(caller, request, FindResponder(sender));
+    answer.run(association, handling).await
+}
+
+fn pending_response(request: &Command, status: Status) -> Vec<u8> {
+    let mut response = Command::response(request, status);
+    response.has_data_set = true;
+    response.encode()
+}
+
+fn final_response(request: &Command, end: FindEnd) -> Command {
+    let mut response = Command::response(request, end.status);
+    // Its character set is nowhere stated (PS3.7 C.4): ASCII reads the same in all.
+    let printable = |c: char| if matches!(c, ' '..='~') { c as u8 } else { b'?' };
+    let comment = |text: String| text.chars().take(MAX_COMMENT).map(printable).collect();
+    response.error_comment = end.comment.map(comment);
+    response.offending_elements = end.offending_elements;
+    response
+}
+
+/// One request being answered.
+struct Answer<'a> {
+    context_id: u8,
+    request: &'a Command,
+    /// The command of a match, encoded once for all.
+    pending: Vec<u8>,
+    matches: mpsc::Receiver<(Status, DataSet)>,
+    output: Vec<u8>,
+    cancelled: CancellationToken,
+}
+
+impl Answer<'_> {
+    async fn run(
+        &mut self,
+        association: &mut Association,
+        handling: impl Future<Output = FindEnd>,
+    ) -> Result<ControlFlow<()>, Error> {
+        let mut handling = pin!(handling);
+        let lost = loop {
+            let sent = tokio::select! {
+                biased;
+                received = association.receive(Awaited::Request, FAR) => match received {
+                    Ok(Some(message)) => self.take(association, &message).await,
+                    Ok(None) => break Ok(ControlFlow::Break(())),
+                    Err(error) => Err(error),
+                },
+                Some(found) = self.matches.recv() => self.send(association, found).await,
+                end = &mut handling => return self.end(association, end).await,
+            };
+            if let Err(error) = sent {
+                break Err(error);
+            }
+        };
+        self.cancelled.cancel();
+        self.matches.close();
+        while self.matches.try_recv().is_ok() {}
+        handling.await;
+        lost
+    }
+
+    /// Takes what the caller says while it is answered: a C-CANCEL, and nothing else.
+    async fn take(&self, association: &mut Association, message: &Message) -> Result<(), Error> {
+        let command = &message.command;
+        if command.field == CommandField::C_CANCEL_RQ {
+            if command.responded_to == self.request.message_id {
+                self.cancelled.cancel();
+            }
+            return Ok(());
+        }
+        let violation = if command.field.is_response() {
+            Violation::UnexpectedResponse
+        } else {
+            Violation::OverlappingRequest
+        };
+        Err(association.violated(violation).await)
+    }
+
+    /// Sends a match with all that are ready after it.
+    async fn send(&mut self, association: &mut Association, found: (Status, DataSet)) -> Result<(), Error> {
+        self.output.clear();
+        let mut next = Some(found);
+        while let Some((status, identifier)) = next {
+            self.put(association, status, &identifier)?;
+            next = match self.output.len() < BATCH {
+                true => self.matches.try_recv().ok(),
+                false => None,
+            };
+        }
+        association.send_encoded(&self.output).await
+    }
+
+    fn put(
+        &mut self,
+        association: &Association,
+        status: Status,
+        identifier: &DataSet,
+    ) -> Result<(), Error> {
+        if self.cancelled.is_cancelled() {
+            return Ok(());
+        }
+        if status == Status::PENDING {
+            return association.encode(self.context_id, &self.pending, Some(identifier), &mut self.output);
+        }
+        let command = pending_response(self.request, status);
+        association.encode(self.context_id, &command, Some(identifier), &mut self.output)
+    }
+
+    /// Sends the matches that are left, and the final response.
+    async fn end(&mut self, association: &mut Association, end: FindEnd) -> Result<ControlFlow<()>, Error> {
+        self.output.clear();
+        while let Ok((status, identifier)) = self.matches.try_recv() {
+            self.put(association, status, &identifier)?;
+        }
+        let response = final_response(self.request, end).encode();
+        association.encode(self.context_id, &response, None, &mut self.output)?;
+        let sent = association.send_encoded(&self.output).await;
+        sent.map(ControlFlow::Continue)
+    }
+}

@@ -1,0 +1,101 @@
+//! C-FIND for all clusters: a caller's identifier as a linked query, its matches as they come, its end in one status.
+//!
+//! Invariants: one snapshot holds from the first moment of a query to its last, and says who the caller is. Each study
+//! is given once, at first sight; what is kept of it is a hash. Nothing of the query or its answers reaches the log.
+//!
+//! - `identifier`: what is asked
+//! - `rows`: what is given
+//! - `answer`: the query under way
+//! - `closing`: what it ends with
+
+mod answer;
+mod closing;
+mod identifier;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use self::answer::Answering;
+use self::identifier::Asked;
+use super::admission::Calls;
+use super::{Service, Snapshot, locked};
+use crate::dimse::{FindEnd, FindRequest, FindResponder, Status};
+use crate::link::policy::{Narrowing, Target, plan};
+use crate::link::{LinkedQuery, Request};
+use crate::model::{Query, Station, StationName};
+use crate::store::LinkHealth;
+
+/// Answers a C-FIND of a caller that was admitted.
+pub(super) async fn find(
+    service: &Service,
+    calls: &Calls,
+    request: FindRequest,
+    responder: FindResponder,
+) -> FindEnd {
+    let snapshot = service.in_force.pin();
+    let station = match calls.station(&snapshot) {
+        Ok(station) => station,
+        Err(why) => return refused(Status::NOT_AUTHORIZED, &why.to_string()),
+    };
+    let asked = match Asked::read(&request.context, &request.identifier, station.charset.as_ref()) {
+        Ok(asked) => asked,
+        Err(end) => {
+            tracing::info!("query of {} refused: {}", station.name, end.status);
+            return end;
+        }
+    };
+    let caller = calls.queries_as(station);
+    let query = Arc::new(asked.query.clone());
+    let narrowing = Narrowing::default();
+    let targets = plan(
+        snapshot.configuration(),
+        &caller,
+        &query,
+        &narrowing,
+        Timestamp::now(),
+    );
+    let linked = LinkedQuery::start(link_request(service, &snapshot, query, targets.clone()));
+    let answering = Answering::new(service, &snapshot, station, &asked, &targets, &request);
+    answering.run(linked, &request.cancelled, &responder).await
+}
+
+fn refused(status: Status, why: &str) -> FindEnd {
+    FindEnd {
+        status,
+        comment: Some(why.to_owned()),
+        offending_elements: Vec::new(),
+    }
+}
+
+fn link_request(service: &Service, snapshot: &Snapshot, query: Arc<Query>, targets: Vec<Target>) -> Request {
+    let now = Timestamp::now();
+    let mut health: BTreeMap<StationName, LinkHealth> = BTreeMap::new();
+    let mut resting = BTreeMap::new();
+    for (name, failures_in_a_row, wait) in locked(&service.links).failing(Instant::now()) {
+        let known = LinkHealth {
+            failures_in_a_row,
+            ..LinkHealth::default()
+        };
+        health.insert(name.clone(), known);
+        resting.extend(wait.map(|wait| (name.clone(), now + wait)));
+    }
+    Request {
+        configuration: Arc::clone(snapshot.configuration()),
+        query,
+        targets,
+        tls: snapshot.tls().clone(),
+        health,
+        timeout: None,
+        resting,
+        turns: Some(Arc::clone(&service.turns)),
+    }
+}
+
+/// The station of a target.
+fn station_of<'s>(snapshot: &'s Snapshot, target: &Target) -> Option<&'s Station> {
+    snapshot.configuration().stations.get(target.station)
+}

@@ -1,0 +1,357 @@
+//! A query under way: each study to the caller at first sight, and what the ledger says of the rest.
+//!
+//! Invariants: a study whose UID comes with another patient is given once, as the local cluster (else the first) has
+//! it. Where the caller asks by a bare patient ID, rows of a known other issuer are withheld (rule 6): it would take them for its own patient's.
+//! Both are counted, and logged without patient data. A caller that reads slowly holds up its own query alone.
+
+use std::collections::HashSet;
+
+use tokio_util::sync::CancellationToken;
+
+use super::closing::{Cut, final_response, missing};
+use super::identifier::{Asked, AskedLevel};
+use super::rows::Rows;
+use super::station_of;
+use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder};
+use crate::link::first_sight::{FirstSight, Sight};
+use crate::link::policy::Target;
+use crate::link::{Answer, Ended, Event, HashKey, LinkedQuery};
+use crate::model::{Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, Station, StationName};
+use crate::service::health::note;
+use crate::service::{Service, Snapshot};
+
+/// A query under way for one caller.
+pub(super) struct Answering<'a> {
+    service: &'a Service,
+    snapshot: &'a Snapshot,
+    caller: &'a Station,
+    asked: &'a Asked,
+    targets: &'a [Target],
+    rows: Rows<'a>,
+    /// Whose patient ID the caller means, where it has given one and named no issuer.
+    meant: Vec<Issuer>,
+    sight: FirstSight,
+    patients: Patients,
+    limit: usize,
+    cut: Option<Cut>,
+    /// By target: what was not given of its answers.
+    withheld: Vec<Withheld>,
+    ledger: Vec<(usize, LedgerEntry)>,
+}
+
+/// What was not given of a station's answers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Withheld {
+    /// Of another issuer than the caller's patient ID.
+    issuer: u64,
+    /// Of another patient than the study stands for.
+    conflict: u64,
+    /// Not to be written for the caller.
+    unwritable: u64,
+}
+
+impl<'a> Answering<'a> {
+    pub(super) fn new(
+        service: &'a Service,
+        snapshot: &'a Snapshot,
+        caller: &'a Station,
+        asked: &'a Asked,
+        targets: &'a [Target],
+        request: &FindRequest,
+    ) -> Self {
+        let settings = snapshot.settings();
+        let sources = targets.iter().filter(|target| target.skip.is_none()).count();
+        let our_title = caller.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
+        Answering {
+            service,
+            snapshot,
+            caller,
+            asked,
+            targets,
+            rows: Rows::new(
+                asked,
+                request.context.transfer_syntax,
+                our_title,
+                sources > 1,
+                caller.charset.as_ref(),
+            ),
+            meant: meant_issuers(asked, caller, settings.issuer()),
+            sight: FirstSight::default(),
+            patients: Patients::default(),
+            limit: settings.count("limits.studies"),
+            cut: None,
+            withheld: vec![Withheld::default(); targets.len()],
+            ledger: Vec::new(),
+        }
+    }
+
+    /// Takes all that comes until the last station has ended, and says what the caller is told then.
+    pub(super) async fn run(
+        mut self,
+        mut query: LinkedQuery,
+        cancelled: &CancellationToken,
+        responder: &FindResponder,
+    ) -> FindEnd {
+        loop {
+            if cancelled.is_cancelled() && self.cut.is_none() {
+                self.cut = Some(Cut::Cancelled);
+                query.cancel();
+            }
+            let event = match query.take_ready() {
+                Some(event) => Some(event),
+                None => tokio::select! {
+                    biased;
+                    () = cancelled.cancelled(), if self.cut.is_none() => continue,
+                    event = query.next() => event,
+                },
+            };
+            match event {
+                Some(Event::Answer(answer)) => {
+                    if self.takes(&answer, &query) {
+                        self.give(&answer, cancelled, responder).await;
+                    }
+                }
+                Some(Event::Ended(ended)) => self.end(*ended),
+                None => return self.finish(),
+            }
+        }
+    }
+
+    /// Whether the answer is given.
+    fn takes(&mut self, answer: &Answer, query: &LinkedQuery) -> bool {
+        let Some(withheld) = self.withheld.get_mut(answer.target) else {
+            return false;
+        };
+        if self.cut.is_some() {
+            return false;
+        }
+        if is_of_another(&self.meant, &answer.study.patient_id) {
+            withheld.issuer += 1;
+            return false;
+        }
+        if self.asked.level == AskedLevel::Patient {
+            return self.patients.see(&answer.study.patient_id);
+        }
+        if self.sight.studies() >= self.limit && !self.sight.has_seen(&answer.study) {
+            self.cut = Some(Cut::Limit(self.limit));
+            query.cancel();
+            return false;
+        }
+        match self.sight.see(&answer.study) {
+            Sight::Study => true,
+            Sight::Location => false,
+            Sight::Conflict => {
+                withheld.conflict += 1;
+                self.service.conflicts.note(&answer.study.study_instance_uid);
+                false
+            }
+        }
+    }
+
+    /// Gives the rows of an answer, as fast as the caller takes them.
+    async fn give(&mut self, answer: &Answer, cancelled: &CancellationToken, responder: &FindResponder) {
+        let Some(station) = self
+            .targets
+            .get(answer.target)
+            .and_then(|target| station_of(self.snapshot, target))
+        else {
+            return;
+        };
+        let is_of_study = matches!(
+            self.asked.level,
+            AskedLevel::Patient | AskedLevel::Linked(Level::Study)
+        );
+        let below = answer.lower.iter().map(Some);
+        for lower in is_of_study.then_some(None).into_iter().chain(below) {
+            match self.rows.row(answer, lower, station) {
+                Ok(row) => self.give_row(row, cancelled, responder).await,
+                Err(_) => {
+                    if let Some(withheld) = self.withheld.get_mut(answer.target) {
+                        withheld.unwritable += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn give_row(&self, row: DataSet, cancelled: &CancellationToken, responder: &FindResponder) {
+        tokio::select! {
+            biased;
+            given = responder.give(self.asked.pending, row) => {
+                // A caller that is gone has cancelled as well, which is looked at next.
+                let _ = given;
+            }
+            () = cancelled.cancelled() => {}
+        }
+    }
+
+    fn end(&mut self, ended: Ended) {
+        let Ended {
+            target,
+            mut entry,
+            report,
+        } = ended;
+        let withheld = self.withheld.get(target).copied().unwrap_or_default();
+        let mut details: Vec<String> = entry.detail.take().into_iter().collect();
+        details.extend(remarks(withheld));
+        entry.detail = (!details.is_empty()).then(|| details.join("; "));
+        let station = self
+            .targets
+            .get(target)
+            .and_then(|target| station_of(self.snapshot, target));
+        if let (Some(station), Some(report)) = (station, report) {
+            note(self.service, station, report);
+        }
+        self.ledger.push((target, entry));
+    }
+
+    fn finish(mut self) -> FindEnd {
+        self.ledger.sort_by_key(|(target, _)| *target);
+        let targets = self.targets;
+        let ledger: Vec<_> = self
+            .ledger
+            .drain(..)
+            .filter_map(|(target, entry)| Some((targets.get(target)?.role, entry)))
+            .collect();
+        let on_partial = self.caller.on_partial;
+        let on_partial = on_partial.unwrap_or_else(|| self.snapshot.settings().on_partial());
+        let end = final_response(&ledger, self.cut, on_partial);
+        let name = &self.caller.name;
+        let incomplete = |entry: &LedgerEntry| !entry.is_complete() && entry.outcome != Outcome::Cancelled;
+        if self.cut.is_none() && ledger.iter().any(|(_, entry)| incomplete(entry)) {
+            tracing::warn!("query of {name} ended with {}: {}", end.status, missing(&ledger));
+        } else {
+            tracing::debug!("query of {name} ended with {}", end.status);
+        }
+        for (_, entry) in &ledger {
+            if let Some(detail) = &entry.detail {
+                tracing::debug!("query of {name}: {} {}, {detail}", entry.station, entry.outcome.as_str());
+            }
+        }
+        self.log_withheld();
+        end
+    }
+
+    fn log_withheld(&self) {
+        let stations = self.targets.iter().map(|target| station_of(self.snapshot, target));
+        for (station, withheld) in stations.zip(&self.withheld) {
+            let station = station.map_or("?", |station| StationName::as_str(&station.name));
+            for remark in remarks(*withheld) {
+                tracing::info!("query of {}: of {station}'s answers, {remark}", self.caller.name);
+            }
+        }
+    }
+}
+
+fn remarks(withheld: Withheld) -> impl Iterator<Item = String> {
+    let remarks = [
+        (withheld.issuer, "withheld: patients of another issuer"),
+        (withheld.conflict, "withheld: the study stands for another patient"),
+        (withheld.unwritable, "lost: not to be written in the caller's transfer syntax"),
+    ];
+    let any = remarks.into_iter().filter(|(count, _)| *count > 0);
+    any.map(|(count, what)| format!("{count} {what}"))
+}
+
+/// Whose ID a bare patient ID is: the caller's issuers', else the local cluster's.
+fn meant_issuers(asked: &Asked, caller: &Station, local: Option<Issuer>) -> Vec<Issuer> {
+    match &asked.query.patient_id {
+        Some(key) if key.issuer.is_none() => match &caller.issuers[..] {
+            [] => local.into_iter().collect(),
+            issuers => issuers.to_vec(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn is_of_another(meant: &[Issuer], patient: &PatientId) -> bool {
+    match &patient.domain {
+        IssuerDomain::Named(issuer) => !meant.is_empty() && !meant.contains(issuer),
+        IssuerDomain::Inferred(_) => false,
+    }
+}
+
+/// The patients seen so far, by (ID, issuer).
+struct Patients {
+    key: HashKey,
+    seen: HashSet<[u64; 2]>,
+}
+
+impl Default for Patients {
+    fn default() -> Self {
+        Patients {
+            key: HashKey::random(),
+            seen: HashSet::new(),
+        }
+    }
+}
+
+impl Patients {
+    /// Whether the patient is a new one.
+    fn see(&mut self, patient: &PatientId) -> bool {
+        self.seen.insert(self.key.patient(patient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dimse::Status;
+    use crate::model::{PatientIdKey, Query};
+    use crate::service::examples::station;
+
+    fn asked(id: Option<&str>) -> Asked {
+        Asked {
+            level: AskedLevel::Linked(Level::Study),
+            query: Query {
+                patient_id: id.map(|id| id.parse::<PatientIdKey>().unwrap()),
+                ..Query::default()
+            },
+            returned: Vec::new(),
+            pending: Status::PENDING,
+        }
+    }
+
+    fn patient(domain: IssuerDomain) -> PatientId {
+        PatientId {
+            id: "4711".to_owned(),
+            domain,
+        }
+    }
+
+    fn named(issuer: &str) -> IssuerDomain {
+        IssuerDomain::Named(issuer.parse().unwrap())
+    }
+
+    #[test]
+    fn a_bare_patient_id_is_the_callers_else_the_local_one() {
+        let mut caller = station("VIEWER", "VIEWER", "10.0.0.1");
+        let north = || "NORTH".parse::<Issuer>().ok();
+        let meant = |id: Option<&str>, caller: &Station| meant_issuers(&asked(id), caller, north());
+        assert_eq!(meant(Some("4711"), &caller), ["NORTH".parse().unwrap()]);
+        caller.issuers = vec!["VALLEY".parse().unwrap()];
+        assert_eq!(meant(Some("4711"), &caller), ["VALLEY".parse().unwrap()]);
+        assert!(meant(Some("4711^^^HARBOUR"), &caller).is_empty(), "it is not bare");
+        assert!(meant(None, &caller).is_empty());
+    }
+
+    #[test]
+    fn only_a_known_other_issuer_is_another() {
+        let meant = ["NORTH".parse().unwrap()];
+        assert!(is_of_another(&meant, &patient(named("HARBOUR"))));
+        assert!(!is_of_another(&meant, &patient(named("NORTH"))));
+        let inferred = IssuerDomain::Inferred("SITEB".parse().unwrap());
+        assert!(!is_of_another(&meant, &patient(inferred)));
+        assert!(!is_of_another(&[], &patient(named("HARBOUR"))));
+    }
+
+    #[test]
+    fn a_patient_is_an_id_of_an_issuer() {
+        let mut patients = Patients::default();
+        assert!(patients.see(&patient(named("NORTH"))));
+        assert!(!patients.see(&patient(named("NORTH"))));
+        assert!(patients.see(&patient(named("HARBOUR"))));
+        let station = IssuerDomain::Inferred("NORTH".parse().unwrap());
+        assert!(patients.see(&patient(station)));
+    }
+}

@@ -1,0 +1,276 @@
+//! The identifiers of our responses: what a station has answered, as the caller has asked for it.
+//!
+//! Invariants: a row has the attributes of the request, empty where the station gave none, its level, our title to
+//! retrieve from, and the character set of its text: the caller's where that can write it, else UTF-8. Values come from
+//! one station alone, never mixed of several. Counts over a patient's studies are empty where more than one station was asked:
+//! none of them knows the others'.
+
+use std::borrow::Cow;
+
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+
+use super::identifier::{Asked, vr_of};
+use crate::dimse::charset::{Decoder, Encoder, Unencodable};
+use crate::dimse::{DataSet, DataSetBuilder, Element, EncodeError, TransferSyntax};
+use crate::link::{Answer, LowerRow};
+use crate::model::{AeTitle, CharacterSet, IssuerDomain, Station, StudyAnswer};
+
+const UTF_8: &str = "ISO_IR 192";
+
+/// Writes the rows of one caller's query.
+pub(super) struct Rows<'a> {
+    asked: &'a Asked,
+    syntax: TransferSyntax,
+    our_title: AeTitle,
+    has_several_sources: bool,
+    /// The character sets for text beyond ASCII, the most wanted first; the last can write all.
+    charsets: Vec<(String, Encoder)>,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows for a caller that prefers `charset`.
+    pub(super) fn new(
+        asked: &'a Asked,
+        syntax: TransferSyntax,
+        our_title: AeTitle,
+        has_several_sources: bool,
+        charset: Option<&CharacterSet>,
+    ) -> Self {
+        let utf_8 = UTF_8.parse().ok();
+        let wanted = charset.into_iter().chain(&utf_8);
+        let charsets = wanted.map(|charset| (charset.to_string(), Encoder::for_station(charset)));
+        Rows {
+            asked,
+            syntax,
+            our_title,
+            has_several_sources,
+            charsets: charsets.collect(),
+        }
+    }
+
+    /// The row of an answer, or of one of the rows below it.
+    pub(super) fn row(
+        &self,
+        answer: &Answer,
+        lower: Option<&LowerRow>,
+        station: &Station,
+    ) -> Result<DataSet, EncodeError> {
+        let below = lower.into_iter().flat_map(|row| std::iter::once(&row.data_set).chain(&row.series));
+        let sources = below.chain(std::iter::once(&answer.data_set));
+        let sources: Vec<Source<'_>> = sources
+            .map(|data_set| Source {
+                data_set,
+                decoder: Decoder::for_answer(data_set.specific_character_set(), station.charset.as_ref()),
+            })
+            .collect();
+        let written = self
+            .charsets
+            .iter()
+            .find_map(|(name, encoder)| self.write(&answer.study, &sources, name, encoder).ok());
+        written.unwrap_or_default().encode(self.syntax)
+    }
+
+    fn write(
+        &self,
+        study: &StudyAnswer,
+        sources: &[Source<'_>],
+        charset: &str,
+        encoder: &Encoder,
+    ) -> Result<DataSetBuilder, Unencodable> {
+        let mut row = DataSetBuilder::new();
+        for (tag, vr) in &self.asked.returned {
+            row = if self.has_several_sources && is_count_over_studies(*tag) {
+                row.put_empty(*tag, *vr)
+            } else if let Some((source, element)) = find(sources, *tag) {
+                put(row, element, *vr, &source.decoder, encoder)?
+            } else {
+                let known = known(study, *tag).unwrap_or_default();
+                row.put(*tag, *vr, encoder.encode(&known)?)
+            };
+        }
+        Ok(row
+            .put(tags::SPECIFIC_CHARACTER_SET, VR::CS, charset)
+            .put(tags::QUERY_RETRIEVE_LEVEL, VR::CS, self.asked.level.as_str())
+            .put(tags::RETRIEVE_AE_TITLE, VR::AE, self.our_title.as_str()))
+    }
+}
+
+/// One data set of a station, and how its text is read.
+struct Source<'a> {
+    data_set: &'a DataSet,
+    decoder: Decoder,
+}
+
+/// The attribute where it has a value first.
+fn find<'s>(sources: &'s [Source<'s>], tag: Tag) -> Option<(&'s Source<'s>, Element<'s>)> {
+    sources.iter().find_map(|source| {
+        let element = source.data_set.elements().element(tag)?;
+        let is_empty = element.value.iter().all(|byte| matches!(byte, b' ' | 0));
+        (!is_empty).then_some((source, element))
+    })
+}
+
+/// What is known of a study though the data set does not say it: Patient Root leaves the patient out at study level.
+fn known(study: &StudyAnswer, tag: Tag) -> Option<Cow<'_, str>> {
+    let text = |text: &'_ Option<String>| text.clone().map(Cow::Owned);
+    match tag {
+        tags::STUDY_INSTANCE_UID => Some(study.study_instance_uid.as_str().into()),
+        tags::PATIENT_ID => Some(study.patient_id.id.as_str().into()),
+        tags::ISSUER_OF_PATIENT_ID => match &study.patient_id.domain {
+            IssuerDomain::Named(issuer) => Some(issuer.as_str().into()),
+            IssuerDomain::Inferred(_) => None,
+        },
+        tags::PATIENT_NAME => text(&study.patient_name),
+        tags::PATIENT_SEX => text(&study.patient_sex),
+        tags::PATIENT_BIRTH_DATE => {
+            let date = study.patient_birth_date?;
+            Some(date.strftime("%Y%m%d").to_string().into())
+        }
+        _ => None,
+    }
+}
+
+fn is_count_over_studies(tag: Tag) -> bool {
+    matches!(
+        tag,
+        tags::NUMBER_OF_PATIENT_RELATED_STUDIES
+            | tags::NUMBER_OF_PATIENT_RELATED_SERIES
+            | tags::NUMBER_OF_PATIENT_RELATED_INSTANCES
+    )
+}
+
+/// Puts an element as it came, its text in the caller's character set. `asked` is its VR where the bytes name none.
+fn put(
+    row: DataSetBuilder,
+    element: Element<'_>,
+    asked: VR,
+    decoder: &Decoder,
+    encoder: &Encoder,
+) -> Result<DataSetBuilder, Unencodable> {
+    let vr = element.vr().unwrap_or(asked);
+    if vr == VR::SQ {
+        let items = element.items().map(|item| {
+            item.filter(|element| element.tag != tags::SPECIFIC_CHARACTER_SET)
+                .try_fold(DataSetBuilder::new(), |row, element| {
+                    put(row, element, vr_of(&element), decoder, encoder)
+                })
+        });
+        return Ok(row.put_items(element.tag, items.collect::<Result<_, _>>()?));
+    }
+    let is_plain = element.value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let is_written_by_charset = matches!(vr, VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UT);
+    if is_plain || !is_written_by_charset {
+        return Ok(row.put(element.tag, vr, element.value));
+    }
+    let text = decoder.decode(element.value, vr);
+    Ok(row.put(element.tag, vr, encoder.encode(&text)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::identifier::AskedLevel;
+    use super::*;
+    use crate::dimse::Status;
+    use crate::model::{Level, PatientId, Query};
+    use crate::service::examples::station;
+
+    const EXPLICIT: TransferSyntax = TransferSyntax::ExplicitVrLittleEndian;
+    const IMPLICIT: TransferSyntax = TransferSyntax::ImplicitVrLittleEndian;
+
+    fn asked(returned: &[(Tag, VR)]) -> Asked {
+        Asked {
+            level: AskedLevel::Linked(Level::Study),
+            query: Query::default(),
+            returned: returned.to_vec(),
+            pending: Status::PENDING,
+        }
+    }
+
+    fn answer(data_set: DataSetBuilder) -> Answer {
+        let patient_id = PatientId {
+            id: "4711".to_owned(),
+            domain: IssuerDomain::Named("NORTH".parse().unwrap()),
+        };
+        Answer {
+            target: 0,
+            study: Box::new(StudyAnswer::new("1.2".parse().unwrap(), patient_id)),
+            data_set: data_set.encode(IMPLICIT).unwrap(),
+            lower: Vec::new(),
+        }
+    }
+
+    fn row(asked: &Asked, answer: &Answer, charset: Option<&str>) -> DataSet {
+        let charset = charset.map(|charset| charset.parse().unwrap());
+        let rows = Rows::new(asked, EXPLICIT, "LINK".parse().unwrap(), true, charset.as_ref());
+        let mut source = station("PACS", "PACS", "10.0.0.1");
+        source.charset = Some("ISO_IR 100".parse().unwrap());
+        rows.row(answer, None, &source).unwrap()
+    }
+
+    fn text(row: &DataSet, tag: Tag) -> Option<String> {
+        let value = row.element(tag)?;
+        Some(String::from_utf8_lossy(value).trim_matches([' ', '\0']).to_owned())
+    }
+
+    #[test]
+    fn a_row_has_what_was_asked_for_and_what_every_row_has() {
+        let asked = asked(&[
+            (tags::PATIENT_ID, VR::LO),
+            (tags::ISSUER_OF_PATIENT_ID, VR::LO),
+            (tags::STUDY_DATE, VR::DA),
+            (tags::NUMBER_OF_PATIENT_RELATED_STUDIES, VR::IS),
+            (tags::STUDY_ID, VR::SH),
+        ]);
+        let answer = answer(
+            DataSetBuilder::new()
+                .put(tags::STUDY_DATE, VR::DA, "20240131")
+                .put(tags::STUDY_TIME, VR::TM, "1200")
+                .put(tags::RETRIEVE_AE_TITLE, VR::AE, "PACS")
+                .put(tags::NUMBER_OF_PATIENT_RELATED_STUDIES, VR::IS, "7"),
+        );
+        let row = row(&asked, &answer, None);
+        let all: Vec<Tag> = row.elements().map(|element| element.tag).collect();
+        assert_eq!(all.len(), 8, "{all:?}");
+        for (tag, value) in [
+            (tags::SPECIFIC_CHARACTER_SET, "ISO_IR 192"),
+            (tags::QUERY_RETRIEVE_LEVEL, "STUDY"),
+            (tags::RETRIEVE_AE_TITLE, "LINK"),
+            (tags::PATIENT_ID, "4711"),
+            (tags::ISSUER_OF_PATIENT_ID, "NORTH"),
+            (tags::STUDY_DATE, "20240131"),
+            (tags::NUMBER_OF_PATIENT_RELATED_STUDIES, ""),
+            (tags::STUDY_ID, ""),
+        ] {
+            assert_eq!(text(&row, tag).as_deref(), Some(value), "{tag}");
+        }
+    }
+
+    #[test]
+    fn text_is_in_the_callers_character_set_or_in_utf_8() {
+        let asked = asked(&[(tags::PATIENT_NAME, VR::PN)]);
+        let latin = answer(DataSetBuilder::new().put(tags::PATIENT_NAME, VR::PN, &b"M\xfcller"[..]));
+        for (wanted, used, bytes) in [
+            (None, "ISO_IR 192", "Müller ".as_bytes()),
+            (Some("ISO_IR 100"), "ISO_IR 100", b"M\xfcller"),
+            (Some("ISO_IR 144"), "ISO_IR 192", "Müller ".as_bytes()),
+        ] {
+            let row = row(&asked, &latin, wanted);
+            assert_eq!(text(&row, tags::SPECIFIC_CHARACTER_SET).as_deref(), Some(used));
+            assert_eq!(row.element(tags::PATIENT_NAME).map(<[u8]>::trim_ascii_end), Some(bytes.trim_ascii_end()));
+        }
+    }
+
+    #[test]
+    fn sequences_come_whole() {
+        let code = DataSetBuilder::new()
+            .put(tags::CODE_VALUE, VR::SH, "C1")
+            .put(tags::CODE_MEANING, VR::LO, &b"Sch\xe4del"[..]);
+        let asked = asked(&[(tags::PROCEDURE_CODE_SEQUENCE, VR::SQ)]);
+        let sent = DataSetBuilder::new().put_items(tags::PROCEDURE_CODE_SEQUENCE, vec![code]);
+        let row = row(&asked, &answer(sent), None);
+        let item = row.items(tags::PROCEDURE_CODE_SEQUENCE).next().unwrap();
+        assert_eq!(item.clone().value(tags::CODE_VALUE), Some(&b"C1"[..]));
+        assert_eq!(item.value(tags::CODE_MEANING), Some("Schädel".as_bytes()));
+    }
+}
