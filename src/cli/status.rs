@@ -100,8 +100,8 @@ struct StatusView {
     reload_refused: Option<String>,
     links: Vec<LinkView>,
     queues: BTreeMap<String, u64>,
-    /// Null as long as the store keeps no ledgers to count in.
-    conflicts: Option<u64>,
+    /// Studies met by the running service whose UID stands for two patients; null where none runs.
+    conflicts: Option<usize>,
 }
 
 /// One link of it.
@@ -169,7 +169,7 @@ impl Picture {
             reload_refused: service.and_then(|service| Some(service.refused.as_ref()?.reason.clone())),
             links: self.links().map(|station| self.link_view(station)).collect(),
             queues: BTreeMap::new(),
-            conflicts: None,
+            conflicts: service.map(|service| service.conflicts),
         }
     }
 

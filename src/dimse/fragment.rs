@@ -11,11 +11,7 @@ const LARGEST_FRAGMENT: usize = 256 * 1024;
 const PDV_HEADER: usize = 6;
 
 /// Cuts values into PDUs of at most `max_pdu_length` bytes (0: no limit), as few as can be.
-pub(super) fn fragment(
-    context_id: u8,
-    values: &[(PDataValueType, &[u8])],
-    max_pdu_length: u32,
-) -> Vec<Pdu> {
+pub(super) fn fragment(context_id: u8, values: &[(PDataValueType, &[u8])], max_pdu_length: u32) -> Vec<Pdu> {
     let limit = match max_pdu_length as usize {
         0 => LARGEST_FRAGMENT,
         // Below 7 nothing can be sent at all; a peer that says so is told as little as can be told.

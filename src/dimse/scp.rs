@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::acceptor::{AcceptorOptions, AssociationRequest, receive_request};
 pub use self::find::{CallerGone, FindRequest, FindResponder};
+use super::acceptor::{AcceptorOptions, AssociationRequest, receive_request};
 use super::{
-    Association, Awaited, Command, CommandField, Context, Error, FindEnd, Message, PresentationContext, Rejection,
-    Status, Violation, uids,
+    Association, Awaited, Command, CommandField, Context, Error, FindEnd, Message, PresentationContext,
+    Rejection, Status, Violation, uids,
 };
 
 /// What is served, and to whom.
@@ -155,12 +155,14 @@ async fn respond<H: Handler>(
 /// Why a request is not for any service here.
 fn refusal_of(request: &Command, context: Option<&Context>) -> Option<Status> {
     let of_context = context.map(|context| context.abstract_syntax.as_str());
+    if request.sop_class.as_deref() != of_context {
+        return Some(Status::SOP_CLASS_NOT_SUPPORTED);
+    }
     let is_verification = of_context == Some(uids::VERIFICATION);
-    let suits = match request.field {
+    let is_of_service = match request.field {
         CommandField::C_ECHO_RQ => is_verification,
         CommandField::C_FIND_RQ => !is_verification,
-        _ => return Some(Status::UNRECOGNIZED_OPERATION),
+        _ => false,
     };
-    let agrees = request.sop_class.as_deref() == of_context;
-    (!suits || !agrees).then_some(Status::SOP_CLASS_NOT_SUPPORTED)
+    (!is_of_service).then_some(Status::UNRECOGNIZED_OPERATION)
 }

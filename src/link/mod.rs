@@ -6,6 +6,7 @@
 //! - `fanout`: all stations asked at the same moment, each by a `session`
 //! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
 //! - `turns`: how many associations to a station are open at once
+//! - [`keywords`]: what is recorded of a query
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
 //! - [`tls`]: the files that TLS needs, as the settings name them
@@ -26,6 +27,7 @@ pub mod health;
 mod identifier;
 mod identity;
 pub mod keys;
+mod keywords;
 pub mod merge;
 pub mod policy;
 mod search;
@@ -38,5 +40,6 @@ pub use conversation::Unaskable;
 pub use event::{Answer, Ended, Event, LowerRow};
 pub use fanout::{LinkedQuery, Request};
 pub use identity::HashKey;
+pub use keywords::keywords;
 pub use stop::Stop;
 pub use turns::Turns;

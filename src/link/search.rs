@@ -339,7 +339,12 @@ impl<'s> Search<'s> {
     }
 
     /// Gives an answer to the caller, who may be slow to take it.
-    async fn emit(&mut self, study: StudyAnswer, data_set: DataSet, lower: Vec<LowerRow>) -> Result<(), Stop> {
+    async fn emit(
+        &mut self,
+        study: StudyAnswer,
+        data_set: DataSet,
+        lower: Vec<LowerRow>,
+    ) -> Result<(), Stop> {
         let answer = Event::Answer(Answer {
             target: self.target,
             study: Box::new(study),

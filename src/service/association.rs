@@ -14,8 +14,8 @@ use super::limits::{OpenAssociation, WaitingPlace};
 use super::listener::Transport;
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
-    self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler, Limits,
-    PresentationContext, Rejection, ScpOptions, Status, uids,
+    self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler,
+    Limits, PresentationContext, Rejection, ScpOptions, Status, uids,
 };
 use crate::model::StationName;
 

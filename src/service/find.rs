@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::answer::Answering;
 use self::identifier::Asked;
@@ -25,8 +26,8 @@ use super::admission::Calls;
 use super::{Service, Snapshot, locked};
 use crate::dimse::{FindEnd, FindRequest, FindResponder, Status};
 use crate::link::policy::{Narrowing, Target, plan};
-use crate::link::{LinkedQuery, Request};
-use crate::model::{Query, Station, StationName};
+use crate::link::{LinkedQuery, Request, keywords};
+use crate::model::{Asker, LedgerId, Query, QueryLedger, Station, StationName, Told};
 use crate::store::LinkHealth;
 
 /// Answers a C-FIND of a caller that was admitted.
@@ -36,6 +37,7 @@ pub(super) async fn find(
     request: FindRequest,
     responder: FindResponder,
 ) -> FindEnd {
+    let (at, began) = (Timestamp::now(), Instant::now());
     let snapshot = service.in_force.pin();
     let station = match calls.station(&snapshot) {
         Ok(station) => station,
@@ -51,16 +53,33 @@ pub(super) async fn find(
     let caller = calls.queries_as(station);
     let query = Arc::new(asked.query.clone());
     let narrowing = Narrowing::default();
-    let targets = plan(
-        snapshot.configuration(),
-        &caller,
-        &query,
-        &narrowing,
-        Timestamp::now(),
-    );
+    let targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
     let linked = LinkedQuery::start(link_request(service, &snapshot, query, targets.clone()));
     let answering = Answering::new(service, &snapshot, station, &asked, &targets, &request);
-    answering.run(linked, &request.cancelled, &responder).await
+    let answered = answering.run(linked, &request.cancelled, &responder).await;
+    if let Some(ae_title) = calls.title() {
+        let asker = Asker::Station {
+            ae_title,
+            address: calls.address(),
+        };
+        service.records.ledger(QueryLedger {
+            id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
+            at,
+            asker,
+            asked_as: caller,
+            generation: snapshot.generation(),
+            level: asked.query.level,
+            keywords: keywords(&asked.query),
+            entries: answered.entries,
+            complete: answered.complete,
+            told: Told {
+                status: answered.end.status.0,
+                matches: answered.given,
+            },
+            elapsed: began.elapsed(),
+        });
+    }
+    answered.end
 }
 
 fn refused(status: Status, why: &str) -> FindEnd {

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,13 +20,7 @@ use crate::store::{LinkOutcome, LinkReport, Store};
 const AT_ONCE: usize = 16;
 
 /// Tries links when they are due, until the service drains.
-///
-/// What queries see of links comes by `reported`, and is written with the rest.
-pub(super) async fn watch_links(
-    service: Arc<Service>,
-    store: Store,
-    mut reported: mpsc::Receiver<LinkReport>,
-) {
+pub(super) async fn watch_links(service: Arc<Service>, store: Store) {
     let store = Arc::new(Mutex::new(store));
     let mut generation = service.in_force.watch();
     let mut attempts = JoinSet::new();
@@ -43,13 +36,6 @@ pub(super) async fn watch_links(
                 if let Ok((station, outcome)) = ended {
                     end(&service, &store, &station, outcome).await;
                 }
-            }
-            Some(report) = reported.recv() => {
-                let mut reports = vec![report];
-                while let Ok(report) = reported.try_recv() {
-                    reports.push(report);
-                }
-                record(&store, reports).await;
             }
             () = sleep_until(next) => {}
         }
@@ -164,9 +150,7 @@ pub(super) fn note(service: &Service, station: &Station, mut report: LinkReport)
     } else if planned.is_news {
         tracing::info!("{} answers again", station.name);
     }
-    if service.link_reports.try_send(report).is_err() {
-        tracing::debug!("what a query saw of {} was not kept", station.name);
-    }
+    service.records.link(report);
 }
 
 /// From 0 to 1.

@@ -7,6 +7,7 @@
 //! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many
 //! - `find`: queries answered for all clusters; `conflicts`: studies met that stand for two patients
 //! - [`control`]: the socket by which commands speak to the service
+//! - `records`: what queries leave in the store
 //! - `schedule`, `health`: whether links answer
 //! - `notify`: what the service manager is told
 //!
@@ -24,6 +25,7 @@ mod health;
 mod limits;
 mod listener;
 mod notify;
+mod records;
 mod rejections;
 mod reload;
 mod run;
@@ -43,13 +45,12 @@ pub use limits::{Associations, LimitReached, OpenAssociation};
 pub use run::{Ended, ServeError, run};
 pub use snapshot::{InForce, Snapshot, Unusable};
 
+use crate::link::Turns;
+use conflicts::Conflicts;
 use control::RefusedReload;
 use limits::WaitingRoom;
-use conflicts::Conflicts;
-use crate::link::Turns;
-use crate::store::LinkReport;
+use records::Records;
 use rejections::RejectionLog;
-use tokio::sync::mpsc;
 use schedule::Schedule;
 
 /// What the parts of a running service share.
@@ -63,8 +64,7 @@ struct Service {
     /// The turns at stations that queries are put to.
     turns: Arc<Turns>,
     conflicts: Conflicts,
-    /// Takes what queries have seen of links, for the store.
-    link_reports: mpsc::Sender<LinkReport>,
+    records: Records,
     state: Mutex<State>,
     /// Cancelled when the service is to end.
     drain: CancellationToken,

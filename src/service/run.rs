@@ -11,28 +11,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::mpsc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::conflicts::Conflicts;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
 use super::health::watch_links;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
+use super::records::Records;
 use super::reload::{ReloadRequests, Reloader};
 use super::schedule::Schedule;
-use super::conflicts::Conflicts;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::link::Turns;
-use crate::store::{Access, LinkReport, ServiceLock, ServiceLockError, Store, StoreError};
+use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
 
 /// How many connections may wait to ask for an association, all sources together.
 const WAITING_CONNECTIONS: usize = 256;
-
-/// How many reports of links wait to be written.
-const WAITING_REPORTS: usize = 1024;
 
 /// How long threads that read or write the store are waited for at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -118,8 +115,8 @@ fn allow_many_sockets() {
 async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     // First of all: a signal that comes while we start must not kill us half-way.
     let mut signals = Signals::new().map_err(ServeError::System)?;
-    let store = Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
-    let health_store = Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
+    let open = || Store::open(path, Access::ReadWrite).map_err(ServeError::Store);
+    let (store, health_store) = (open()?, open()?);
     let configuration = store.configuration().map_err(ServeError::Store)?;
     let snapshot = Snapshot::load(configuration).map_err(ServeError::Unusable)?;
     let address = snapshot.settings().listen();
@@ -127,8 +124,8 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     let bound = bind(address)?;
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let control = bind_control(path, lock)?;
-    let (link_reports, reported) = mpsc::channel(WAITING_REPORTS);
-    let service = Arc::new(new_service(snapshot, bound.local(), link_reports));
+    let (records, record_writer) = Records::new(open()?);
+    let service = Arc::new(new_service(snapshot, bound.local(), records));
     let listening = bound.serve(&service, Transport::Plain);
     let listening_for_tls = bound_for_tls.map(|bound| {
         tracing::info!("listening for TLS on {}", bound.local());
@@ -136,7 +133,7 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     });
     let (reloads, requests) = ReloadRequests::new();
     tokio::spawn(Reloader::new(Arc::clone(&service), store, listening, listening_for_tls).run(requests));
-    tokio::spawn(watch_links(Arc::clone(&service), health_store, reported));
+    tokio::spawn(watch_links(Arc::clone(&service), health_store));
     tokio::spawn(notify::keep_watchdog_quiet());
     let answers = Answers {
         service: Arc::clone(&service),
@@ -146,10 +143,18 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     notify::ready();
     let (generation, address) = (service.in_force.pin().generation(), service.state().listen);
     tracing::info!("listening on {address}, generation {generation} in force");
-    tokio::select! {
-        () = serving => Ok(Ended::AtOnce),
-        ended = until_ended(&service, &mut signals, reloads) => Ok(ended),
+    let last_records = CancellationToken::new();
+    let writing = tokio::spawn(record_writer.run(last_records.clone()));
+    let ended = tokio::select! {
+        () = serving => Ended::AtOnce,
+        ended = until_ended(&service, &mut signals, reloads) => ended,
+    };
+    last_records.cancel();
+    if ended != Ended::AtOnce {
+        // Later than that they are lost, as in a power cut.
+        let _ = timeout(LAST_WRITES, writing).await;
     }
+    Ok(ended)
 }
 
 fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, ServeError> {
@@ -161,7 +166,7 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
     ControlSocket::bind(&path, store, lock).map_err(|source| failed(&path, source))
 }
 
-fn new_service(snapshot: Snapshot, listen: SocketAddr, link_reports: mpsc::Sender<LinkReport>) -> Service {
+fn new_service(snapshot: Snapshot, listen: SocketAddr, records: Records) -> Service {
     let now = Timestamp::now();
     Service {
         started: now,
@@ -172,7 +177,7 @@ fn new_service(snapshot: Snapshot, listen: SocketAddr, link_reports: mpsc::Sende
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
         conflicts: Conflicts::default(),
-        link_reports,
+        records,
         state: Mutex::new(State {
             in_force_since: now,
             listen,

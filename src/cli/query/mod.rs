@@ -12,8 +12,8 @@ mod rows;
 mod table;
 mod view;
 
-use std::io::Write;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -13,14 +13,12 @@ use crate::audit::{Attribution, Disclosure};
 use crate::cli::attribution;
 use crate::cli::output::Ui;
 use crate::cli::station::suspended;
+use crate::link::keywords;
 use crate::link::policy::{Skip, Target};
 use crate::model::{
     Asker, Caller, Configuration, LedgerEntry, LedgerId, Query, QueryLedger, StationName, Told,
 };
 use crate::store::{Access, LinkHealth, LinkReport, Store, StoreError};
-
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 /// The store, as far as it is open to a query.
 pub struct Records {
@@ -154,33 +152,4 @@ pub fn begin_ledger(configuration: &Configuration, caller: Caller, query: &Query
         },
         elapsed: Duration::ZERO,
     }
-}
-
-/// The keywords of the keys that have a value.
-fn keywords(query: &Query) -> Vec<String> {
-    let keyword = |tag| match StandardDataDictionary.by_tag(tag) {
-        Some(entry) => entry.alias().to_owned(),
-        None => tag.to_string(),
-    };
-    let given = [
-        (tags::PATIENT_ID, query.patient_id.is_some()),
-        (tags::PATIENT_NAME, query.patient_name.is_some()),
-        (tags::PATIENT_BIRTH_DATE, query.birth_date.is_some()),
-        (tags::STUDY_DATE, query.study_date.is_some()),
-        (tags::MODALITIES_IN_STUDY, !query.modalities.is_empty()),
-        (tags::ACCESSION_NUMBER, query.accession_number.is_some()),
-        (tags::STUDY_INSTANCE_UID, !query.study_uids.is_empty()),
-        (tags::STUDY_DESCRIPTION, query.study_description.is_some()),
-    ];
-    let further = query
-        .further_keys
-        .iter()
-        .map(|(tag, value)| (*tag, !value.is_empty()));
-    let all = given.into_iter().chain(further);
-    let mut keywords: Vec<String> = all
-        .filter(|(_, is_given)| *is_given)
-        .map(|(tag, _)| keyword(tag))
-        .collect();
-    keywords.extend(query.global_id.is_some().then(|| "GlobalPatientID".to_owned()));
-    keywords
 }

@@ -180,12 +180,7 @@ impl Answer<'_> {
         association.send_encoded(&self.output).await
     }
 
-    fn put(
-        &mut self,
-        association: &Association,
-        status: Status,
-        identifier: &DataSet,
-    ) -> Result<(), Error> {
+    fn put(&mut self, association: &Association, status: Status, identifier: &DataSet) -> Result<(), Error> {
         if self.cancelled.is_cancelled() {
             return Ok(());
         }

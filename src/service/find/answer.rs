@@ -13,6 +13,7 @@ use super::identifier::{Asked, AskedLevel};
 use super::rows::Rows;
 use super::station_of;
 use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder};
+use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
 use crate::link::{Answer, Ended, Event, HashKey, LinkedQuery};
@@ -37,6 +38,19 @@ pub(super) struct Answering<'a> {
     /// By target: what was not given of its answers.
     withheld: Vec<Withheld>,
     ledger: Vec<(usize, LedgerEntry)>,
+    given: u64,
+}
+
+/// What a query came to.
+pub(super) struct Answered {
+    /// What the caller is told.
+    pub(super) end: FindEnd,
+    /// What each station did.
+    pub(super) entries: Vec<LedgerEntry>,
+    /// Whether it was the whole answer.
+    pub(super) complete: bool,
+    /// How many matches were given.
+    pub(super) given: u64,
 }
 
 /// What was not given of a station's answers.
@@ -82,6 +96,7 @@ impl<'a> Answering<'a> {
             cut: None,
             withheld: vec![Withheld::default(); targets.len()],
             ledger: Vec::new(),
+            given: 0,
         }
     }
 
@@ -91,7 +106,7 @@ impl<'a> Answering<'a> {
         mut query: LinkedQuery,
         cancelled: &CancellationToken,
         responder: &FindResponder,
-    ) -> FindEnd {
+    ) -> Answered {
         loop {
             if cancelled.is_cancelled() && self.cut.is_none() {
                 self.cut = Some(Cut::Cancelled);
@@ -174,13 +189,11 @@ impl<'a> Answering<'a> {
         }
     }
 
-    async fn give_row(&self, row: DataSet, cancelled: &CancellationToken, responder: &FindResponder) {
+    async fn give_row(&mut self, row: DataSet, cancelled: &CancellationToken, responder: &FindResponder) {
         tokio::select! {
             biased;
-            given = responder.give(self.asked.pending, row) => {
-                // A caller that is gone has cancelled as well, which is looked at next.
-                let _ = given;
-            }
+            // A caller that is gone has cancelled as well, which is looked at next.
+            given = responder.give(self.asked.pending, row) => self.given += u64::from(given.is_ok()),
             () = cancelled.cancelled() => {}
         }
     }
@@ -205,7 +218,7 @@ impl<'a> Answering<'a> {
         self.ledger.push((target, entry));
     }
 
-    fn finish(mut self) -> FindEnd {
+    fn finish(mut self) -> Answered {
         self.ledger.sort_by_key(|(target, _)| *target);
         let targets = self.targets;
         let ledger: Vec<_> = self
@@ -225,15 +238,28 @@ impl<'a> Answering<'a> {
         }
         for (_, entry) in &ledger {
             if let Some(detail) = &entry.detail {
-                tracing::debug!("query of {name}: {} {}, {detail}", entry.station, entry.outcome.as_str());
+                tracing::debug!(
+                    "query of {name}: {} {}, {detail}",
+                    entry.station,
+                    entry.outcome.as_str()
+                );
             }
         }
         self.log_withheld();
-        end
+        let is_whole = completeness(ledger.iter().map(|(role, entry)| (*role, entry)));
+        Answered {
+            complete: is_whole == Completeness::Complete && self.cut.is_none() && end.status.is_success(),
+            end,
+            entries: ledger.into_iter().map(|(_, entry)| entry).collect(),
+            given: self.given,
+        }
     }
 
     fn log_withheld(&self) {
-        let stations = self.targets.iter().map(|target| station_of(self.snapshot, target));
+        let stations = self
+            .targets
+            .iter()
+            .map(|target| station_of(self.snapshot, target));
         for (station, withheld) in stations.zip(&self.withheld) {
             let station = station.map_or("?", |station| StationName::as_str(&station.name));
             for remark in remarks(*withheld) {
@@ -246,8 +272,14 @@ impl<'a> Answering<'a> {
 fn remarks(withheld: Withheld) -> impl Iterator<Item = String> {
     let remarks = [
         (withheld.issuer, "withheld: patients of another issuer"),
-        (withheld.conflict, "withheld: the study stands for another patient"),
-        (withheld.unwritable, "lost: not to be written in the caller's transfer syntax"),
+        (
+            withheld.conflict,
+            "withheld: the study stands for another patient",
+        ),
+        (
+            withheld.unwritable,
+            "lost: not to be written in the caller's transfer syntax",
+        ),
     ];
     let any = remarks.into_iter().filter(|(count, _)| *count > 0);
     any.map(|(count, what)| format!("{count} {what}"))
@@ -331,7 +363,10 @@ mod tests {
         assert_eq!(meant(Some("4711"), &caller), ["NORTH".parse().unwrap()]);
         caller.issuers = vec!["VALLEY".parse().unwrap()];
         assert_eq!(meant(Some("4711"), &caller), ["VALLEY".parse().unwrap()]);
-        assert!(meant(Some("4711^^^HARBOUR"), &caller).is_empty(), "it is not bare");
+        assert!(
+            meant(Some("4711^^^HARBOUR"), &caller).is_empty(),
+            "it is not bare"
+        );
         assert!(meant(None, &caller).is_empty());
     }
 

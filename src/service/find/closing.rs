@@ -70,7 +70,11 @@ pub(super) fn missing(ledger: &[(Role, LedgerEntry)]) -> String {
         .filter(|entry| !entry.is_complete())
         .collect();
     let is_in_part = missing.iter().all(|entry| entry.matches > 0);
-    let how = if is_in_part { "answered in part" } else { "did not answer" };
+    let how = if is_in_part {
+        "answered in part"
+    } else {
+        "did not answer"
+    };
     let mut comment = format!("{} of {due} sites {how}: ", missing.len());
     let fits = |comment: &str, name: &str, more: usize| {
         comment.chars().count() + name.chars().count() + more <= MAX_COMMENT
@@ -139,7 +143,10 @@ mod tests {
         let mut site = site("SITEB", Outcome::Truncated);
         site.1.matches = 7;
         let ledger = [archive(Outcome::Searched), site];
-        assert_eq!(told(&ledger, OnPartial::Success).1, "1 of 2 sites answered in part: SITEB");
+        assert_eq!(
+            told(&ledger, OnPartial::Success).1,
+            "1 of 2 sites answered in part: SITEB"
+        );
     }
 
     #[test]
@@ -147,10 +154,16 @@ mod tests {
         let mut ledger = vec![archive(Outcome::Searched)];
         ledger.extend((10..20).map(|number| site(&format!("HOSPITAL{number}"), Outcome::Failed)));
         let (_, comment) = told(&ledger, OnPartial::Success);
-        assert_eq!(comment, "10 of 11 sites did not answer: HOSPITAL10, HOSPITAL11, ...");
+        assert_eq!(
+            comment,
+            "10 of 11 sites did not answer: HOSPITAL10, HOSPITAL11, ..."
+        );
         ledger.truncate(4);
         let (_, comment) = told(&ledger, OnPartial::Success);
-        assert_eq!(comment, "3 of 4 sites did not answer: HOSPITAL10, HOSPITAL11, HOSPITAL12");
+        assert_eq!(
+            comment,
+            "3 of 4 sites did not answer: HOSPITAL10, HOSPITAL11, HOSPITAL12"
+        );
         assert!(comment.len() <= MAX_COMMENT);
     }
 

@@ -82,7 +82,11 @@ impl Asked {
         let AskedLevel::Linked(level) = self.level else {
             return Ok(());
         };
-        let names_patient = self.query.patient_id.as_ref().is_some_and(|key| is_unique(&key.id));
+        let names_patient = self
+            .query
+            .patient_id
+            .as_ref()
+            .is_some_and(|key| is_unique(&key.id));
         if is_patient_root && !names_patient {
             let why = "Patient Root needs a patient ID at this level";
             return Err(mismatch(tags::PATIENT_ID, why));
@@ -275,8 +279,8 @@ mod tests {
             asked.query.further_keys,
             [
                 (tags::STUDY_DATE, "20240101-".to_owned()),
-                (tags::STUDY_ID, String::new()),
                 (tags::MODALITIES_IN_STUDY, "CT\\MR".to_owned()),
+                (tags::STUDY_ID, String::new()),
             ]
         );
         assert_eq!(asked.query.patient_name.as_deref(), Some("DOE^J*"));
@@ -298,7 +302,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_matched_by_is_only_asked_for() {
-        let asked = study(&[(tags::ROWS, VR::US, "\0\x02"), (tags::RETRIEVE_AE_TITLE, VR::AE, "X")]);
+        let asked = study(&[
+            (tags::ROWS, VR::US, "\0\x02"),
+            (tags::RETRIEVE_AE_TITLE, VR::AE, "X"),
+        ]);
         assert!(asked.query.further_keys.iter().all(|(_, value)| value.is_empty()));
         assert_eq!(asked.pending, Status::PENDING_OPTIONAL_KEYS_UNSUPPORTED);
     }

@@ -56,7 +56,9 @@ impl<'a> Rows<'a> {
         lower: Option<&LowerRow>,
         station: &Station,
     ) -> Result<DataSet, EncodeError> {
-        let below = lower.into_iter().flat_map(|row| std::iter::once(&row.data_set).chain(&row.series));
+        let below = lower
+            .into_iter()
+            .flat_map(|row| std::iter::once(&row.data_set).chain(&row.series));
         let sources = below.chain(std::iter::once(&answer.data_set));
         let sources: Vec<Source<'_>> = sources
             .map(|data_set| Source {
@@ -210,7 +212,11 @@ mod tests {
 
     fn text(row: &DataSet, tag: Tag) -> Option<String> {
         let value = row.element(tag)?;
-        Some(String::from_utf8_lossy(value).trim_matches([' ', '\0']).to_owned())
+        Some(
+            String::from_utf8_lossy(value)
+                .trim_matches([' ', '\0'])
+                .to_owned(),
+        )
     }
 
     #[test]
@@ -257,15 +263,20 @@ mod tests {
         ] {
             let row = row(&asked, &latin, wanted);
             assert_eq!(text(&row, tags::SPECIFIC_CHARACTER_SET).as_deref(), Some(used));
-            assert_eq!(row.element(tags::PATIENT_NAME).map(<[u8]>::trim_ascii_end), Some(bytes.trim_ascii_end()));
+            assert_eq!(
+                row.element(tags::PATIENT_NAME).map(<[u8]>::trim_ascii_end),
+                Some(bytes.trim_ascii_end())
+            );
         }
     }
 
     #[test]
     fn sequences_come_whole() {
-        let code = DataSetBuilder::new()
-            .put(tags::CODE_VALUE, VR::SH, "C1")
-            .put(tags::CODE_MEANING, VR::LO, &b"Sch\xe4del"[..]);
+        let code = DataSetBuilder::new().put(tags::CODE_VALUE, VR::SH, "C1").put(
+            tags::CODE_MEANING,
+            VR::LO,
+            &b"Sch\xe4del"[..],
+        );
         let asked = asked(&[(tags::PROCEDURE_CODE_SEQUENCE, VR::SQ)]);
         let sent = DataSetBuilder::new().put_items(tags::PROCEDURE_CODE_SEQUENCE, vec![code]);
         let row = row(&asked, &answer(sent), None);

@@ -2,6 +2,7 @@
 
 mod admission;
 mod control;
+mod find;
 mod life;
 mod links;
 mod reload;

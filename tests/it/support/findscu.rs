@@ -26,13 +26,19 @@ pub struct Found {
 
 /// Asks a peer on this machine by Study Root at study level; `keys` are `KEYWORD=VALUE` or `KEYWORD`.
 pub fn find_studies(ae_title: &str, port: u16, keys: &[&str]) -> Found {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut command = dcmtk("findscu", ae_title);
-    command.args(["-S", "-X", "-od"]).arg(folder.path());
-    command.args(["-k", "QueryRetrieveLevel=STUDY", "-k", "SpecificCharacterSet"]);
+    let mut all = vec!["QueryRetrieveLevel=STUDY", "SpecificCharacterSet"];
     if !keys.iter().any(|key| key.starts_with("StudyInstanceUID")) {
-        command.args(["-k", "StudyInstanceUID"]);
+        all.push("StudyInstanceUID");
     }
+    all.extend(keys);
+    find(OUR_AE_TITLE, ae_title, port, &["-S"], &all)
+}
+
+/// Asks a peer on this machine as `calling`, with further options of findscu.
+pub fn find(calling: &str, called: &str, port: u16, options: &[&str], keys: &[&str]) -> Found {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = dcmtk("findscu", calling, called);
+    command.args(options).args(["-X", "-od"]).arg(folder.path());
     for key in keys {
         command.args(["-k", key]);
     }
@@ -65,18 +71,18 @@ impl Found {
 
 /// Whether the peer answers C-ECHO, and what echoscu says about it.
 pub fn echo(ae_title: &str, port: u16) -> (bool, String) {
-    let mut command = dcmtk("echoscu", ae_title);
+    let mut command = dcmtk("echoscu", OUR_AE_TITLE, ae_title);
     let output = run(command.arg("-v").arg("127.0.0.1").arg(port.to_string()));
     let log = log(&output);
     // Its exit status is 0 also where the peer aborts.
     (log.contains("Received Echo Response (Success)"), log)
 }
 
-fn dcmtk(program: &str, called_ae_title: &str) -> Command {
+fn dcmtk(program: &str, calling: &str, called: &str) -> Command {
     let mut command = Command::new(program);
     command
         .env("TCP_NODELAY", "1")
-        .args(["-aet", OUR_AE_TITLE, "-aec", called_ae_title])
+        .args(["-aet", calling, "-aec", called])
         .args(["-to", "10", "-ta", "10", "-td", "10"]);
     command
 }

@@ -21,3 +21,4 @@ pub mod scp;
 pub mod service;
 pub mod store;
 pub mod studies;
+pub mod viewer;

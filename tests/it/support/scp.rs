@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use impaxlink::dimse::{
-    Admission, AssociationRequest, Error, FindEnd, FindRequest, FindResponder, Handler, PresentationContext, Rejection, ScpOptions, Status, serve,
-    uids,
+    Admission, AssociationRequest, Error, FindEnd, FindRequest, FindResponder, Handler, PresentationContext,
+    Rejection, ScpOptions, Status, serve, uids,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;

@@ -1,0 +1,100 @@
+//! What queries leave in the store: their ledgers, and what they have seen of links.
+//!
+//! Invariant: no query waits for the store. What comes faster than it can be written, beyond a bounded number, is lost
+//! and counted in the log. What was handed over before the end is written at the end.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{chain, locked};
+use crate::model::QueryLedger;
+use crate::store::{LinkReport, Store};
+
+/// How many records wait to be written.
+const WAITING: usize = 4096;
+/// How many are written in one transaction.
+const BATCH: usize = 256;
+
+/// One thing to be written.
+#[derive(Debug)]
+enum Record {
+    Ledger(Box<QueryLedger>),
+    Link(LinkReport),
+}
+
+/// Takes what is to be written.
+#[derive(Debug)]
+pub(super) struct Records(mpsc::Sender<Record>);
+
+/// Writes it.
+#[derive(Debug)]
+pub(super) struct RecordWriter {
+    store: Arc<Mutex<Store>>,
+    waiting: mpsc::Receiver<Record>,
+}
+
+impl Records {
+    /// What takes records, and what writes them to `store`.
+    pub(super) fn new(store: Store) -> (Self, RecordWriter) {
+        let (sender, waiting) = mpsc::channel(WAITING);
+        let writer = RecordWriter {
+            store: Arc::new(Mutex::new(store)),
+            waiting,
+        };
+        (Records(sender), writer)
+    }
+
+    /// Keeps the ledger of a query.
+    pub(super) fn ledger(&self, ledger: QueryLedger) {
+        self.put(Record::Ledger(Box::new(ledger)));
+    }
+
+    /// Keeps what was seen of a link.
+    pub(super) fn link(&self, report: LinkReport) {
+        self.put(Record::Link(report));
+    }
+
+    fn put(&self, record: Record) {
+        if self.0.try_send(record).is_err() {
+            tracing::warn!("the record of a query was not kept: {WAITING} wait to be written");
+        }
+    }
+}
+
+impl RecordWriter {
+    /// Writes until `end`, and then what is left.
+    pub(super) async fn run(mut self, end: CancellationToken) {
+        loop {
+            let mut records = Vec::new();
+            tokio::select! {
+                biased;
+                count = self.waiting.recv_many(&mut records, BATCH) => match count {
+                    0 => return,
+                    _ => self.write(records).await,
+                },
+                () = end.cancelled() => return,
+            }
+        }
+    }
+
+    async fn write(&self, records: Vec<Record>) {
+        let store = Arc::clone(&self.store);
+        let written = tokio::task::spawn_blocking(move || {
+            let (mut ledgers, mut reports) = (Vec::new(), Vec::new());
+            for record in records {
+                match record {
+                    Record::Ledger(ledger) => ledgers.push(*ledger),
+                    Record::Link(report) => reports.push(report),
+                }
+            }
+            let store = locked(&store);
+            store.record_link_health(&reports)?;
+            store.record_ledgers(&ledgers)
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::warn!("what queries leave was not kept: {}", chain(&error));
+        }
+    }
+}
