@@ -128,6 +128,39 @@ fn ctrl_c_cancels_at_every_peer_and_keeps_what_has_come() {
 }
 
 #[test]
+fn ctrl_c_names_the_station_that_was_waited_for() {
+    let pacs = FakePeer::start(answer([one_study()]));
+    let silent = FakePeer::start(vec![
+        accept(),
+        Step::AwaitRequest,
+        Step::AwaitCancel,
+        Step::End(0xFE00, ""),
+    ]);
+    let env = Env::new();
+    add_archive(&env, "PACS", "PACS", pacs.port, &[]);
+    add_linked(&env, "SITEB", "SITEB", silent.port, &[]);
+    let mut command = env.command(env!("CARGO_BIN_EXE_impaxlink"));
+    let mut child = command
+        .args(["query", "--format", "ndjson"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("\"study\""));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    lines.for_each(|line| drop(line.unwrap()));
+    let output = child.wait_with_output().unwrap();
+    let account = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        account.starts_with("1 study from 1 of 2 stations. INTERRUPTED:\n"),
+        "{account}"
+    );
+    assert!(account.contains("\nSITEB  cancelled  "), "{account}");
+}
+
+#[test]
 fn a_timeout_of_the_whole_query() {
     let peer = FakePeer::start(vec![
         accept(),
@@ -297,6 +330,9 @@ fn skips_are_named_with_their_flag_and_suspensions_leave_the_answer_partial() {
         "{entry}"
     );
     assert_eq!(document["complete"], json!(true));
+    let run = env.impaxlink(&["query"]);
+    run.success();
+    assert!(run.stderr.contains("SITEB  skipped  constrained"), "{run:#?}");
 
     env.impaxlink(&["station", "set", "SITEB", "--no-link-internal-queries"])
         .success();

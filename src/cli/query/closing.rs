@@ -21,19 +21,17 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Of a query that has ended; `named` are the stations of `--from`.
-    pub fn of(asked: &Asked, completeness: Completeness, named: &[StationName]) -> Self {
+    /// Of a query that has ended. Where one of `unexpected` was skipped it is told, though that leaves the answer complete.
+    pub fn of(asked: &Asked, completeness: Completeness, unexpected: &[StationName]) -> Self {
         let entries = || asked.ledger.iter().map(|(_, entry)| entry);
         let due = entries().filter(|entry| entry.was_due).count();
-        let answered = entries()
-            .filter(|entry| entry.outcome != Outcome::Skipped && gave_something(entry))
-            .count();
+        let answered = entries().filter(|entry| gave_something(entry)).count();
         let is_of_interest = |entry: &&LedgerEntry| {
-            let is_told = entry.outcome != Outcome::Skipped || named.contains(&entry.station);
+            let is_told = entry.outcome != Outcome::Skipped || unexpected.contains(&entry.station);
             let is_unverified = !entry.unverified_keys.is_empty() && entry.matches > 0;
-            // That a station was cancelled is what the caller wanted.
-            entry.outcome != Outcome::Cancelled
-                && (!entry.is_complete() || entry.detail.is_some() && is_told || is_unverified)
+            // With a limit it is what the caller wanted; who presses Ctrl-C wants to know for whom they had waited.
+            let is_wanted = entry.outcome == Outcome::Cancelled && asked.cut == Some(Cut::Limit);
+            !is_wanted && (!entry.is_complete() || entry.detail.is_some() && is_told || is_unverified)
         };
         let (of_interest, others): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) =
             entries().partition(is_of_interest);
@@ -97,7 +95,7 @@ impl Closing {
 }
 
 fn gave_something(entry: &LedgerEntry) -> bool {
-    entry.outcome != Outcome::Failed || entry.matches > 0
+    entry.matches > 0 || matches!(entry.outcome, Outcome::Searched | Outcome::Truncated)
 }
 
 fn line(entry: &LedgerEntry) -> [String; 3] {

@@ -25,7 +25,7 @@ use super::output::Ui;
 use super::station::not_found;
 use super::{Format, complete};
 use crate::link::completeness::Completeness;
-use crate::link::policy::{Caller, Narrowing, Target, plan};
+use crate::link::policy::{Caller, Narrowing, Skip, Target, plan};
 use crate::link::tls::LinkTls;
 use crate::link::{LinkedQuery, Request};
 use crate::model::{Configuration, Kind, StationName, Told, parse_duration};
@@ -123,8 +123,23 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     rows::write(ui, &mut asked, &ledger)?;
     // The rows come first where both outputs are one terminal.
     ui.out().flush()?;
-    Closing::of(&asked, completeness, &narrowing.from).tell(ui);
+    let unexpected = unexpected_skips(&configuration, &targets, narrowing.from);
+    Closing::of(&asked, completeness, &unexpected).tell(ui);
     Ok(status)
+}
+
+/// Stations that the caller may think were asked: those of `--from`, and those that this very query was too open for.
+fn unexpected_skips(
+    configuration: &Configuration,
+    targets: &[Target],
+    mut named: Vec<StationName>,
+) -> Vec<StationName> {
+    let constrained = targets
+        .iter()
+        .filter(|target| target.skip == Some(Skip::Constrained));
+    let stations = constrained.filter_map(|target| configuration.stations.get(target.station));
+    named.extend(stations.map(|station| station.name.clone()));
+    named
 }
 
 fn status(cut: Option<Cut>, completeness: Completeness) -> ExitStatus {

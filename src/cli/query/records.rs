@@ -29,7 +29,8 @@ pub struct Records {
 impl Records {
     /// Opens the store; where there is none, there is no station either.
     pub fn open(ui: &Ui) -> anyhow::Result<Self> {
-        if !ui.store_path().exists() {
+        // Where nobody can tell, opening it says why.
+        if !ui.store_path().try_exists().unwrap_or(true) {
             return Ok(Records {
                 store: None,
                 is_read_only: true,
