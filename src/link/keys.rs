@@ -217,33 +217,8 @@ fn set_further<'q>(
 ) -> Result<Vec<Several>, KeyError> {
     let mut several = Vec::new();
     for (tag, value) in further {
-        let (vr, keyword) = describe(tag);
-        if matches!(tag, tags::QUERY_RETRIEVE_LEVEL | tags::SPECIFIC_CHARACTER_SET) || tag.group() < 0x0008 {
-            return Err(KeyError::Reserved(keyword));
-        }
-        let is_text = !matches!(
-            vr,
-            VR::SQ
-                | VR::OB
-                | VR::OW
-                | VR::OF
-                | VR::OD
-                | VR::OL
-                | VR::OV
-                | VR::UN
-                | VR::US
-                | VR::UL
-                | VR::SS
-                | VR::SL
-                | VR::SV
-                | VR::UV
-                | VR::FL
-                | VR::FD
-                | VR::AT
-        );
-        if !is_text && !value.is_empty() {
-            return Err(KeyError::NotMatchable(keyword));
-        }
+        check_further(tag, value)?;
+        let (vr, _) = describe(tag);
         // Some peers know no wildcard in dates, and take only the empty value for "any".
         let is_any_date = matches!(vr, VR::DA | VR::TM | VR::DT) && value == "*";
         keys.set(tag, vr, if is_any_date { "" } else { value });
@@ -252,6 +227,38 @@ fn set_further<'q>(
         }
     }
     Ok(several)
+}
+
+/// Whether an attribute may be given as a further key with this value; an empty one only asks for its return.
+pub fn check_further(tag: Tag, value: &str) -> Result<(), KeyError> {
+    let (vr, keyword) = describe(tag);
+    if matches!(tag, tags::QUERY_RETRIEVE_LEVEL | tags::SPECIFIC_CHARACTER_SET) || tag.group() < 0x0008 {
+        return Err(KeyError::Reserved(keyword));
+    }
+    let is_text = !matches!(
+        vr,
+        VR::SQ
+            | VR::OB
+            | VR::OW
+            | VR::OF
+            | VR::OD
+            | VR::OL
+            | VR::OV
+            | VR::UN
+            | VR::US
+            | VR::UL
+            | VR::SS
+            | VR::SL
+            | VR::SV
+            | VR::UV
+            | VR::FL
+            | VR::FD
+            | VR::AT
+    );
+    if !is_text && !value.is_empty() {
+        return Err(KeyError::NotMatchable(keyword));
+    }
+    Ok(())
 }
 
 fn each_combination(keys: Keys, several: &[Several]) -> Result<Vec<Keys>, KeyError> {

@@ -1,46 +1,50 @@
 //! The filters of a query as they are typed.
 //!
-//! Invariant: each value may stand in a file or on standard input in place of the command line.
+//! Invariants: each value may stand in a file or on standard input in place of the command line. A filter that was given
+//! constrains: an empty one is refused, never taken for all patients. No error shows what may be patient data.
 
 use clap::ValueEnum;
 use dicom_core::Tag;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
 use jiff::ZonedDateTime;
+use jiff::civil::Date;
 
+use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::value;
-use crate::model::{DateRange, Level, PatientIdKey, Query, Uid};
+use crate::link::keys::check_further;
+use crate::model::{DateRange, Invalid, Level, PatientIdKey, Query, Uid};
 
 /// What is searched for.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Filters")]
 pub struct Filters {
     /// Patient ID; with ^^^ISSUER only the patient of that issuer
-    #[arg(long, value_name = "ID[^^^ISSUER]", value_parser = value::parsed::<PatientIdKey>)]
+    #[arg(long, value_name = "ID[^^^ISSUER]", value_parser = patient_id)]
     patient_id: Option<PatientIdKey>,
     /// The patient ID that is the same in all clusters
-    #[arg(long, value_name = "ID", value_parser = value::text)]
+    #[arg(long, value_name = "ID", value_parser = filter)]
     global_id: Option<String>,
     /// Patient's name, like 'DOE^JANE' or 'DOE*'
-    #[arg(long, value_name = "NAME", value_parser = value::text)]
+    #[arg(long, value_name = "NAME", value_parser = filter)]
     patient_name: Option<String>,
     /// Patient's date of birth, or a range of them
-    #[arg(long, value_name = "DATE", value_parser = date_range, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DATE", value_parser = birth_date, allow_hyphen_values = true)]
     birth_date: Option<DateRange>,
     /// Study date: 2024-01-31, 2024-01-01..2024-06-30, ..2024-06-30, today, -7d..
     #[arg(long, value_name = "DATE", value_parser = date_range, allow_hyphen_values = true)]
     study_date: Option<DateRange>,
     /// Any of these modalities
-    #[arg(long, value_name = "MODALITY[,…]", value_parser = value::text)]
+    #[arg(long, value_name = "MODALITY[,…]", value_parser = filter)]
     modality: Vec<String>,
     /// Accession number
-    #[arg(long, value_name = "NUMBER", value_parser = value::text)]
+    #[arg(long, value_name = "NUMBER", value_parser = filter)]
     accession: Option<String>,
     /// Any of these studies
-    #[arg(long, value_name = "UID[,…]", value_parser = value::text)]
+    #[arg(long, value_name = "UID[,…]", value_parser = filter)]
     study_uid: Vec<String>,
     /// Study description, like '*CHEST*'
-    #[arg(long, value_name = "TEXT", value_parser = value::text)]
+    #[arg(long, value_name = "TEXT", value_parser = filter)]
     description: Option<String>,
     /// What to list; series and image need --study-uid
     #[arg(long, value_enum, default_value = "study")]
@@ -64,7 +68,7 @@ enum LevelWord {
 impl Filters {
     /// The query that they make.
     pub fn to_query(&self) -> anyhow::Result<Query> {
-        let study_uids = listed(&self.study_uid).map(str::parse::<Uid>);
+        let study_uids = listed(&self.study_uid).map(|uid| uid.parse::<Uid>().map_err(without_value));
         let query = Query {
             level: match self.level {
                 LevelWord::Study => Level::Study,
@@ -78,7 +82,9 @@ impl Filters {
             study_date: self.study_date,
             modalities: listed(&self.modality).map(str::to_uppercase).collect(),
             accession_number: self.accession.clone(),
-            study_uids: study_uids.collect::<Result<_, _>>()?,
+            study_uids: study_uids
+                .collect::<Result<_, _>>()
+                .map_err(|message| Problem::new(ExitStatus::Usage, message))?,
             study_description: self.description.clone(),
             further_keys: self.key.clone(),
             character_set: None,
@@ -97,18 +103,51 @@ fn listed(values: &[String]) -> impl Iterator<Item = &str> {
         .filter(|value| !value.is_empty())
 }
 
+/// The text of a filter. A variable that a script forgot to set, or a pipe that brought nothing, is no filter.
+fn filter(raw: &str) -> Result<String, String> {
+    let text = value::text(raw)?;
+    if text.trim().is_empty() {
+        return Err("it is empty: leave the option out to search for all".to_owned());
+    }
+    if text.chars().any(|c| c.is_control() || c == '\\') {
+        return Err("backslash and control characters are not allowed (PS3.5 6.2)".to_owned());
+    }
+    Ok(text)
+}
+
+fn patient_id(raw: &str) -> Result<PatientIdKey, String> {
+    value::text(raw)?.parse().map_err(without_value)
+}
+
+fn birth_date(raw: &str) -> Result<DateRange, String> {
+    DateRange::parse(&value::text(raw)?, today()).map_err(without_value)
+}
+
 fn date_range(raw: &str) -> Result<DateRange, String> {
-    let today = ZonedDateTime::now().date();
-    DateRange::parse(&value::text(raw)?, today).map_err(|error| error.to_string())
+    DateRange::parse(&value::text(raw)?, today()).map_err(|error| error.to_string())
+}
+
+fn today() -> Date {
+    ZonedDateTime::now().date()
+}
+
+/// The field and the rule: the value is what cron must not mail.
+fn without_value(error: Invalid) -> String {
+    format!("invalid {}: {}", error.field, error.rule)
 }
 
 fn further_key(raw: &str) -> Result<(Tag, String), String> {
-    let (name, value) = raw.split_once('=').unwrap_or((raw, ""));
-    let value = value::text(value)?;
+    let (name, given) = raw.split_once('=').unwrap_or((raw, ""));
+    let value = value::text(given)?;
+    if value.is_empty() && !given.is_empty() {
+        return Err(format!("the value of {name} is empty: {name}= only asks for it"));
+    }
     if value.chars().any(char::is_control) {
         return Err(format!("the value of {name} holds control characters"));
     }
-    Ok((tag(name.trim())?, value))
+    let tag = tag(name.trim())?;
+    check_further(tag, &value).map_err(|error| error.to_string())?;
+    Ok((tag, value))
 }
 
 /// Reads a keyword of PS3.6, or `gggg,eeee`, also in parentheses.
