@@ -96,7 +96,7 @@ pub fn save(
         force::bring_into_force(ui, &settings, &saved)?
     };
     tell(ui, &saved, subjects, false, &force)?;
-    force.status(ui, &saved)
+    force.status(&saved)
 }
 
 /// What `change` would change, without a store being made or written.
@@ -232,6 +232,9 @@ fn field_name(change: &Change) -> &str {
 /// What tells most of what came or went: a station's address, a mapping rule's value.
 fn gist(document: &Value) -> String {
     match (&document["ae_title"], &document["host"], &document["port"]) {
+        (Value::String(title), Value::String(host), port) if host.contains(':') => {
+            format!(" ({title}@[{host}]:{port})")
+        }
         (Value::String(title), Value::String(host), port) => format!(" ({title}@{host}:{port})"),
         _ => match &document["value"] {
             Value::String(value) => format!(" ({value})"),

@@ -101,7 +101,7 @@ impl Force {
     }
 
     /// The exit status of a save that ended so: not in force is a failure that says what is in force.
-    pub fn status(&self, ui: &Ui, saved: &Saved) -> anyhow::Result<ExitStatus> {
+    pub fn status(&self, saved: &Saved) -> anyhow::Result<ExitStatus> {
         let Force::Asked { service, command } = self else {
             return Ok(ExitStatus::Done);
         };
@@ -122,7 +122,6 @@ impl Force {
             }
             Some(CommandEnd::NotStarted(error)) => format!("could not be started: {error}"),
         };
-        let _ = ui;
         let message = format!("saved as generation {generation}, but the reload command {what}");
         let hint = "'impaxlink config get reload.command' shows it: mend it, or run it by hand";
         Err(Problem::new(ExitStatus::Failed, message).hint(hint).into())

@@ -6,10 +6,11 @@ use super::Format;
 use super::change::{self, ChangeArgs, sentence, shown};
 use super::error::{ExitStatus, Problem};
 use super::output::Ui;
+use super::reload::saved_by;
 use super::table::Columns;
 use super::time::local_time;
 use super::view::{ChangeView, ConfigurationView, Document, GenerationView, Items, change_views};
-use crate::model::{Change, Configuration, Generation, changes};
+use crate::model::{Change, Configuration, Generation, Station, changes};
 use crate::store::{Access, Store};
 
 /// See who saved what, and go back to an earlier configuration.
@@ -139,15 +140,39 @@ fn show(ui: &mut Ui, generation: Option<Generation>) -> anyhow::Result<ExitStatu
         None => store.generation()?,
     };
     let configuration = configuration_at(&store, generation)?;
+    let saved = store.saved_generation(generation)?;
     match ui.format() {
-        Format::Json | Format::Ndjson => ui.json(&Document::new(ConfigurationView::from(&configuration)))?,
+        Format::Json | Format::Ndjson => {
+            ui.json(&Document::new(ConfigurationView::of(
+                &configuration,
+                saved.as_ref(),
+            )))?;
+        }
         Format::DicomJson => return Err(ui.refuse_format()),
         Format::Table | Format::Csv => {
-            let everything = changes(&Configuration::default(), &configuration);
+            if let (Some(saved), Format::Table) = (&saved, ui.format()) {
+                ui.line(&saved_by(saved))?;
+            }
+            let everything = everything(&configuration);
             rows(ui, &everything, &format!("generation {generation} is empty"))?;
         }
     }
     Ok(ExitStatus::Done)
+}
+
+/// The stations, then all that is not as it is by default.
+fn everything(configuration: &Configuration) -> Vec<Change> {
+    let bare = |station: &Station| {
+        let endpoint = station.endpoint.clone();
+        Station::new(station.name.clone(), station.ae_title.clone(), endpoint)
+    };
+    let bare = Configuration {
+        stations: configuration.stations.iter().map(bare).collect(),
+        ..Configuration::default()
+    };
+    let mut everything = changes(&Configuration::default(), &bare);
+    everything.extend(changes(&bare, configuration));
+    everything
 }
 
 fn diff(ui: &mut Ui, before: Generation, after: Option<Generation>) -> anyhow::Result<ExitStatus> {

@@ -154,16 +154,20 @@ impl<'a> From<&'a SavedGeneration> for GenerationView<'a> {
 #[derive(Debug, Serialize)]
 pub struct ConfigurationView<'a> {
     generation: Generation,
+    /// Null where nothing has been saved yet.
+    saved: Option<GenerationView<'a>>,
     settings: &'a Settings,
     stations: &'a [Station],
     /// The cluster's own mapping tables; null where the shipped ones are in force.
     mapping: Option<&'a MappingTable>,
 }
 
-impl<'a> From<&'a Configuration> for ConfigurationView<'a> {
-    fn from(configuration: &'a Configuration) -> Self {
+impl<'a> ConfigurationView<'a> {
+    /// Of a configuration and the save that made it.
+    pub fn of(configuration: &'a Configuration, saved: Option<&'a SavedGeneration>) -> Self {
         ConfigurationView {
             generation: configuration.generation,
+            saved: saved.map(GenerationView::from),
             settings: &configuration.settings,
             stations: &configuration.stations,
             mapping: configuration.mapping.as_ref(),

@@ -118,7 +118,7 @@ pub struct Fields {
     #[arg(long, value_name = "AET", value_delimiter = ',', value_parser = clearable::<AeTitle>)]
     also_calls_as: Vec<Clearable<AeTitle>>,
     /// Where its calls come from; several allowed, they replace those set before
-    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = address)]
+    #[arg(long, value_name = "ADDR", num_args = 1.., value_delimiter = ',', value_parser = address)]
     from_address: Vec<Clearable<IpAddr>>,
     /// The AE title by which it knows where moved studies go, where it is not ours
     #[arg(long, value_name = "AET", value_parser = clearable::<AeTitle>)]

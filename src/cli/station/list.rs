@@ -103,7 +103,7 @@ fn csv(ui: &mut Ui, stations: &[Station]) -> anyhow::Result<()> {
 }
 
 /// A field of a document in one cell; the values of a list are joined by `;`.
-fn csv_value(value: &serde_json::Value) -> String {
+pub fn csv_value(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
         serde_json::Value::String(text) => text.clone(),

@@ -4,7 +4,7 @@ use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::list::state;
+use super::list::{csv_value, state};
 use super::not_found;
 use crate::cli::Format;
 use crate::cli::change::{self, shown};
@@ -41,7 +41,7 @@ pub fn run(ui: &mut Ui, args: ShowArgs) -> anyhow::Result<ExitStatus> {
             let fields = fields(station)?;
             ui.csv(
                 &["field", "value"],
-                fields.into_iter().map(|(name, value)| [name, shown(&value)]),
+                fields.into_iter().map(|(name, value)| [name, csv_value(&value)]),
             )?;
         }
         Format::DicomJson => return Err(ui.refuse_format()),
