@@ -73,34 +73,55 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Prints `error` to standard error and gives its exit status.
-pub fn report(error: &anyhow::Error) -> ExitStatus {
+/// Prints `error` to standard error and gives its exit status; the hint is left out where `quiet` wants one line.
+pub fn report(error: &anyhow::Error, quiet: bool) -> ExitStatus {
     let (status, hint) = classify(error);
     let causes: Vec<String> = error.chain().map(|cause| printable(&cause.to_string())).collect();
-    print_error(&causes.join(": "), hint.as_deref());
+    print_error(&causes.join(": "), hint.as_deref().filter(|_| !quiet));
     status
 }
 
 /// Prints what clap has to say: help and version to standard output, a wrong command line to standard error.
-pub fn usage(error: &clap::Error) -> ExitStatus {
-    use clap::error::{ContextKind, ErrorKind};
-    use std::error::Error as _;
+pub fn usage(error: &clap::Error, quiet: bool) -> ExitStatus {
     if !error.use_stderr() {
         // A closed pipe is no error.
         let _ = error.print();
         return ExitStatus::Done;
     }
-    match (error.kind(), error.source()) {
-        (ErrorKind::ValueValidation, Some(source)) => {
-            let argument = error.get(ContextKind::InvalidArg).map(|value| value.to_string());
-            let argument = argument.unwrap_or_default();
-            print_error(&format!("{}: {}", argument, printable(&source.to_string())), None);
-        }
-        _ => {
-            let _ = error.print();
-        }
-    }
+    let (message, hint) = wrong_value(error).map_or_else(|| wrong_words(error), |message| (message, None));
+    print_error(&message, hint.as_deref().filter(|_| !quiet));
     ExitStatus::Usage
+}
+
+/// The option, and what its value parser says of the value; `None` where the error is another.
+fn wrong_value(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ErrorKind};
+    use std::error::Error as _;
+    let source = error
+        .source()
+        .filter(|_| error.kind() == ErrorKind::ValueValidation)?;
+    let context = |kind| error.get(kind).map(|value| value.to_string()).unwrap_or_default();
+    let value = match source.is::<std::num::ParseIntError>() {
+        true => format!("invalid number {:?}: ", context(ContextKind::InvalidValue)),
+        false => String::new(),
+    };
+    let argument = context(ContextKind::InvalidArg);
+    Some(printable(&format!("{argument}: {value}{source}")))
+}
+
+/// Clap's paragraphs as the one line of an error, and a hint.
+fn wrong_words(error: &clap::Error) -> (String, Option<String>) {
+    let text = error.render().to_string();
+    let mut paragraphs = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" "));
+    let message = paragraphs.next().unwrap_or_default();
+    let message = printable(message.strip_prefix("error: ").unwrap_or(&message));
+    let hint = paragraphs.find_map(|paragraph| {
+        let tip = paragraph.strip_prefix("tip: ").map(str::to_owned);
+        tip.or_else(|| Some(format!("it is used as {}", paragraph.strip_prefix("Usage: ")?)))
+    });
+    (message, hint.map(|hint| printable(&hint)))
 }
 
 fn print_error(message: &str, hint: Option<&str>) {

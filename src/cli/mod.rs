@@ -155,11 +155,15 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) if error.kind() == ErrorKind::MissingSubcommand => return help_of_group(arguments).into(),
-        Err(error) => return error::usage(&error).into(),
+        Err(error) => {
+            let quiet = arguments.iter().any(|word| word == "-q" || word == "--quiet");
+            return error::usage(&error, quiet).into();
+        }
     };
+    let quiet = cli.global.quiet;
     let mut ui = match Ui::new(&cli.global) {
         Ok(ui) => ui,
-        Err(error) => return error::report(&error).into(),
+        Err(error) => return error::report(&error, quiet).into(),
     };
     let outcome = run(&mut ui, cli.command).and_then(|status| {
         ui.finish()?;
@@ -168,7 +172,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(status) => status.into(),
         Err(error) if output::is_closed_pipe(&error) => ExitStatus::Done.into(),
-        Err(error) => error::report(&error).into(),
+        Err(error) => error::report(&error, quiet).into(),
     }
 }
 
@@ -183,6 +187,10 @@ fn help_of_group(mut arguments: Vec<OsString>) -> ExitStatus {
 }
 
 fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
+    // Before anything is saved. The service writes nothing in any format.
+    if ui.format() == Format::DicomJson && !matches!(command, Command::Query(_) | Command::Serve(_)) {
+        return Err(ui.refuse_format());
+    }
     match command {
         Command::Station(command) => station::run(ui, command),
         Command::Ledger(command) => ledger::run(ui, command),

@@ -4,6 +4,7 @@ mod support;
 
 mod administration;
 mod architecture;
+mod command_line;
 mod dimse_acceptor;
 mod dimse_misbehaviour;
 mod dimse_requestor;
