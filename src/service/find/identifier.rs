@@ -57,11 +57,18 @@ impl Asked {
             _ => return Err(refused(Status::SOP_CLASS_NOT_SUPPORTED, None, "")),
         };
         let declared = identifier.specific_character_set();
+        let level = level(identifier, is_patient_root)?;
         let mut reading = Reading {
             decoder: Decoder::for_answer(declared, station),
             asked: Asked {
-                level: level(identifier, is_patient_root)?,
-                query: Query::default(),
+                level,
+                query: Query {
+                    level: match level {
+                        AskedLevel::Patient => Level::Study,
+                        AskedLevel::Linked(level) => level,
+                    },
+                    ..Query::default()
+                },
                 returned: Vec::new(),
                 pending: Status::PENDING,
             },

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-use super::identifier::{Asked, vr_of};
+use super::identifier::{Asked, AskedLevel, vr_of};
 use crate::dimse::charset::{Decoder, Encoder, Unencodable};
 use crate::dimse::{DataSet, DataSetBuilder, Element, EncodeError, TransferSyntax};
 use crate::link::{Answer, LowerRow};
@@ -82,7 +82,8 @@ impl<'a> Rows<'a> {
     ) -> Result<DataSetBuilder, Unencodable> {
         let mut row = DataSetBuilder::new();
         for (tag, vr) in &self.asked.returned {
-            row = if self.has_several_sources && is_count_over_studies(*tag) {
+            let is_below = self.asked.level == AskedLevel::Patient && tag.group() != 0x0010;
+            row = if is_below || (self.has_several_sources && is_count_over_studies(*tag)) {
                 row.put_empty(*tag, *vr)
             } else if let Some((source, element)) = find(sources, *tag) {
                 put(row, element, *vr, &source.decoder, encoder)?
@@ -171,7 +172,6 @@ fn put(
 
 #[cfg(test)]
 mod tests {
-    use super::super::identifier::AskedLevel;
     use super::*;
     use crate::dimse::Status;
     use crate::model::{Level, PatientId, Query};

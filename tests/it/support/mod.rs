@@ -19,6 +19,7 @@ pub mod process;
 pub mod reference;
 pub mod scp;
 pub mod service;
+pub mod sites;
 pub mod store;
 pub mod studies;
 pub mod viewer;

@@ -63,26 +63,25 @@ pub fn value(row: &DataSet, tag: Tag) -> Option<String> {
 impl Viewer {
     /// Associates in Study Root as `calling` with the impaxlink on this port.
     pub fn open(port: u16, calling: &str) -> Self {
-        Self::open_as(
-            port,
-            calling,
-            uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND,
-        )
+        Self::open_to(port, calling, "IMPAXLINK")
+    }
+
+    /// Associates in Study Root with whoever is called `called` on this port.
+    pub fn open_to(port: u16, calling: &str, called: &str) -> Self {
+        let study_root = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+        Self::open_as(port, calling, called, study_root)
     }
 
     /// Associates in Patient Root.
     pub fn open_patient_root(port: u16, calling: &str) -> Self {
-        Self::open_as(
-            port,
-            calling,
-            uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND,
-        )
+        let patient_root = uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+        Self::open_as(port, calling, "IMPAXLINK", patient_root)
     }
 
-    fn open_as(port: u16, calling: &str, abstract_syntax: &'static str) -> Self {
+    fn open_as(port: u16, calling: &str, called: &str, abstract_syntax: &'static str) -> Self {
         let association = ClientAssociationOptions::new()
             .calling_ae_title(calling)
-            .called_ae_title("IMPAXLINK")
+            .called_ae_title(called)
             .with_presentation_context(abstract_syntax, vec![uids::IMPLICIT_VR_LITTLE_ENDIAN])
             .read_timeout(PATIENCE)
             .write_timeout(PATIENCE)

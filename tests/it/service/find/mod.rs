@@ -1,0 +1,8 @@
+//! C-FIND of the service, as viewers and other systems meet it.
+
+mod ends;
+mod flags;
+mod load;
+mod loops;
+mod rows;
+mod turns;
