@@ -42,6 +42,12 @@ impl Authority {
 
     /// Vouches for `name` at 127.0.0.1.
     pub fn certify(&self, name: &str) -> Certificate {
+        self.certify_at(name, "IP:127.0.0.1", 2)
+    }
+
+    /// Vouches for `name` at a place (an alternative name as OpenSSL writes it), for so many days from now, which may
+    /// be over.
+    pub fn certify_at(&self, name: &str, place: &str, days: i32) -> Certificate {
         let [key, request, certificate] = ["key", "csr", "pem"].map(|ending| format!("{name}.{ending}"));
         let subject = format!("/CN={name}");
         self.openssl(
@@ -50,7 +56,8 @@ impl Authority {
             ],
             CURVE,
         );
-        fs::write(self.path("extensions"), "subjectAltName = IP:127.0.0.1\n").expect("a file of extensions");
+        fs::write(self.path("extensions"), format!("subjectAltName = {place}\n"))
+            .expect("a file of extensions");
         let signing = [
             "x509",
             "-req",
@@ -65,7 +72,13 @@ impl Authority {
         ];
         self.openssl(
             &signing,
-            &["-CAcreateserial", "-extfile", "extensions", "-days", "2"],
+            &[
+                "-CAcreateserial",
+                "-extfile",
+                "extensions",
+                "-days",
+                &days.to_string(),
+            ],
         );
         Certificate {
             certificate: self.path(&certificate),
