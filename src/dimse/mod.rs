@@ -45,6 +45,7 @@ mod socket;
 mod status;
 mod stream;
 mod tls;
+mod tls_failure;
 mod transfer_syntax;
 pub mod uids;
 mod user_information;
@@ -68,4 +69,5 @@ pub use stream::MAX_ASSOCIATE_PDU;
 pub use tls::{
     AcceptorTls, Authorities, CallerCertificates, Identity, PeerCertificate, RequestorTls, TlsSetupError,
 };
+pub use tls_failure::TlsFailure;
 pub use transfer_syntax::TransferSyntax;

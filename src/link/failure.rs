@@ -5,7 +5,7 @@
 use std::error::Error as _;
 use std::io;
 
-use crate::dimse::{Awaited, Error, FindEnd, Rejection};
+use crate::dimse::{Awaited, Error, FindEnd, Rejection, TlsFailure};
 use crate::model::{AeTitle, Station, show_duration};
 
 use super::stop::Stop;
@@ -17,6 +17,9 @@ pub(super) fn of_association(error: &Error, station: &Station, calling: &AeTitle
         .as_ref()
         .map(ToString::to_string)
         .unwrap_or_default();
+    if let Some(told) = of_tls(error, station) {
+        return format!("{told} ({endpoint})");
+    }
     match error {
         Error::Connect { address, source } => format!("{} ({address})", of_io(source)),
         Error::Rejected(Rejection::CALLING_AE_TITLE) => format!("{error} (register {calling} there)"),
@@ -36,21 +39,40 @@ pub(super) fn of_association(error: &Error, station: &Station, calling: &AeTitle
                 show_duration(*after)
             )
         }
-        Error::Tls(source) => format!(
-            "TLS failed: {} ({endpoint}); tls.authorities must hold the authority of its certificate, which must name {}",
-            in_full(source),
-            station
-                .endpoint
-                .as_ref()
-                .map(|endpoint| endpoint.host.to_string())
-                .unwrap_or_default()
-        ),
+        Error::Tls(source) => format!("TLS failed: {} ({endpoint})", in_full(source)),
+        Error::NotDicom if !station.tls => {
+            format!("{error} ({endpoint}); it may speak over TLS alone (--tls)")
+        }
         Error::NotDicom => format!("{error} ({endpoint})"),
         _ => match error.source() {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         },
     }
+}
+
+/// Tells why TLS with `station` failed and what to do about it, where that is why the association failed, and known.
+pub fn of_tls(error: &Error, station: &Station) -> Option<String> {
+    let host = station.endpoint.as_ref().map(|endpoint| &endpoint.host);
+    let told = match error.tls_failure()? {
+        TlsFailure::UnknownAuthority => {
+            "TLS failed: its certificate is not trusted; the file of tls.authorities must hold its authority".to_owned()
+        }
+        TlsFailure::Expired => "TLS failed: its certificate has expired; renew it there".to_owned(),
+        TlsFailure::NotYetValid => "TLS failed: its certificate is not valid yet; compare the clocks".to_owned(),
+        TlsFailure::OtherName => format!(
+            "TLS failed: its certificate does not name {}; renew it there, or call it by a name that it has (--host)",
+            host.map(ToString::to_string).unwrap_or_default()
+        ),
+        TlsFailure::OurCertificate => {
+            "TLS failed: it does not accept our certificate; set tls.certificate and tls.key as it asks".to_owned()
+        }
+        TlsFailure::NotSpoken => "TLS failed: it does not speak TLS; look at --port, or set --no-tls".to_owned(),
+        TlsFailure::Unanswered => {
+            "TLS failed: no answer to the TLS handshake; it may not speak TLS: look at --port, or set --no-tls".to_owned()
+        }
+    };
+    Some(told)
 }
 
 /// An error with its causes.

@@ -38,6 +38,7 @@ mod turns;
 
 pub use conversation::Unaskable;
 pub use event::{Answer, Ended, Event, LowerRow};
+pub use failure::of_tls as tls_failure;
 pub use fanout::{LinkedQuery, Request};
 pub use identity::HashKey;
 pub use keywords::keywords;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{Error, RequestorOptions, Status, connect, uids};
+use crate::link::tls_failure;
 use crate::model::Station;
 use crate::store::{LinkOutcome, LinkReport, Store};
 
@@ -91,7 +92,7 @@ async fn echo(station: &Station, snapshot: &Snapshot) -> Result<Duration, String
         Ok((status, _)) => Err(format!("it answers C-ECHO with status {status}")),
         // It takes associations, and only this service is not offered.
         Err(Error::ContextRefused { .. }) => Ok(began.elapsed()),
-        Err(error) => Err(chain(&error)),
+        Err(error) => Err(tls_failure(&error, station).unwrap_or_else(|| chain(&error))),
     }
 }
 

@@ -131,9 +131,14 @@ impl Reloader {
         let reading = tokio::task::spawn_blocking(move || Newest::read(&store, &previous));
         let newest = reading.await.map_err(|_| ReloadError::Unread)??;
         if let Some(next) = newest.snapshot {
-            self.listen(&next)?;
+            let bound = self.bind(&next)?;
+            // Before anything is taken there: who calls a new address is answered under what asked for it.
             self.service.in_force.replace(next);
-            self.service.state().in_force_since = Timestamp::now();
+            self.listen(bound);
+            // The same generation comes in force again where its files may be others.
+            if newest.generation != before.generation() {
+                self.service.state().in_force_since = Timestamp::now();
+            }
         }
         Ok(ReloadReport {
             previous: before.generation(),
@@ -143,8 +148,8 @@ impl Reloader {
         })
     }
 
-    /// Moves to the addresses of `next`, where they are others. Both are bound before either is served.
-    fn listen(&mut self, next: &Snapshot) -> Result<(), ReloadError> {
+    /// Binds the addresses of `next`, where they are others: both, or neither.
+    fn bind(&self, next: &Snapshot) -> Result<NextAddresses, ReloadError> {
         let generation = next.generation();
         let bind = |listening: Option<&Listening>, address: SocketAddr| {
             let bound = match listening {
@@ -164,19 +169,35 @@ impl Reloader {
             Some(address) => bind(self.listening_for_tls.as_ref(), address)?,
             None => None,
         };
-        if let Some(bound) = plain {
+        Ok(NextAddresses {
+            plain,
+            for_tls,
+            ends_tls: tls_address.is_none(),
+        })
+    }
+
+    /// Moves to the addresses that are bound.
+    fn listen(&mut self, next: NextAddresses) {
+        if let Some(bound) = next.plain {
             self.listening = bound.serve(&self.service, Transport::Plain);
             self.service.state().listen = self.listening.local();
             tracing::info!("listening on {}", self.listening.local());
         }
-        if let Some(bound) = for_tls {
+        if let Some(bound) = next.for_tls {
             tracing::info!("listening for TLS on {}", bound.local());
             self.listening_for_tls = Some(bound.serve(&self.service, Transport::Tls));
-        } else if tls_address.is_none() && self.listening_for_tls.take().is_some() {
+        } else if next.ends_tls && self.listening_for_tls.take().is_some() {
             tracing::info!("no longer listening for TLS");
         }
-        Ok(())
     }
+}
+
+/// Where the service is to listen next; `None` where it stays as it is.
+struct NextAddresses {
+    plain: Option<Bound>,
+    for_tls: Option<Bound>,
+    /// Whether it is to listen for TLS no longer.
+    ends_tls: bool,
 }
 
 /// The newest generation, as it follows the one in force.

@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 
-use impaxlink::model::Configuration;
+use impaxlink::dimse::{AcceptorTls, CallerCertificates, ScpOptions};
+use impaxlink::model::{Configuration, Kind};
 use serde_json::json;
 
+use super::dimse_tls::identity;
 use super::support::archive_options::{ArchiveOptions, ArchiveTls};
 use super::support::certificates::{Authority, Certificate};
 use super::support::env::{Env, Run};
 use super::support::orthanc::Orthanc;
 use super::support::process::free_port;
-use super::support::service::{Service, set, station};
+use super::support::scp::Scp;
+use super::support::service::{Service, set, station, wait_for};
 use super::support::studies::Federation;
 
 fn text(path: &Path) -> &str {
@@ -86,7 +89,7 @@ fn what_is_to_be_asked_over_tls_is_never_asked_without() {
 
     let stranger = Authority::new("theirs");
     trust(&env, &stranger, &authority.certify("impaxlink"));
-    failure("tls.authorities must hold the authority of its certificate");
+    failure("its certificate is not trusted; the file of tls.authorities must hold its authority");
 
     env.impaxlink(&["config", "set", "tls.authorities", "/nowhere/ca.pem"])
         .success();
@@ -118,6 +121,68 @@ fn a_plain_archive_is_not_mistaken_for_one_over_tls() {
     run.exits(1);
     let detail = run.json()["ledger"][0]["detail"].clone();
     assert!(detail.as_str().unwrap().contains("TLS"), "{detail}");
+}
+
+/// What a query says of a peer that our SCP plays with this certificate, or without TLS; and what the service logs.
+fn told_of(authority: &Authority, certificate: Option<&Certificate>) -> [String; 2] {
+    let mut options = ScpOptions::default();
+    options.acceptor.tls = certificate
+        .map(|certificate| AcceptorTls::new(identity(certificate), CallerCertificates::NotAsked).unwrap());
+    let scp = Scp::start_with(options, 8);
+    let service = Service::start_with(|configuration| {
+        let mut door = station("LINK", scp.port);
+        door.kind = Kind::Archive;
+        door.tls = true;
+        configuration.stations = vec![door];
+        set(configuration, "tls.authorities", text(&authority.file()));
+    });
+    let query = service
+        .env
+        .impaxlink(&["query", "--study-uid", "1.2.3", "--json"]);
+    query.exits(1);
+    let detail = query.json()["ledger"][0]["detail"].as_str().unwrap().to_owned();
+    let mut log = String::new();
+    wait_for("word of the link", || {
+        log = service.process.output();
+        log.contains("LINK does not answer")
+    });
+    [detail, log]
+}
+
+#[test]
+fn it_is_told_what_is_wrong_with_a_peer_and_its_certificate() {
+    let authority = Authority::new("ours");
+    let expired = authority.certify_at("expired", "IP:127.0.0.1", -1);
+    let elsewhere = authority.certify_at("elsewhere", "DNS:pacs.example", 2);
+    let stranger = Authority::new("theirs");
+    let foreign = stranger.certify("foreign");
+    for (certificate, words) in [
+        (Some(&expired), "its certificate has expired"),
+        (Some(&elsewhere), "its certificate does not name 127.0.0.1"),
+        (
+            Some(&foreign),
+            "the file of tls.authorities must hold its authority",
+        ),
+        (None, "it does not speak TLS"),
+    ] {
+        for told in told_of(&authority, certificate) {
+            assert!(told.contains(words), "no {words:?} in {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_service_does_not_start_without_its_files() {
+    let env = Env::new();
+    for (key, value) in [
+        ("tls.listen", "127.0.0.1:0"),
+        ("tls.callers", "none"),
+        ("tls.certificate", "/nowhere/server.pem"),
+    ] {
+        env.impaxlink(&["config", "set", key, value]).success();
+    }
+    env.impaxlink(&["serve"])
+        .fails_with(1, "can't read /nowhere/server.pem (tls.certificate)");
 }
 
 /// A service that listens for TLS too, with a viewer that calls over it alone.
@@ -157,9 +222,15 @@ fn the_service_answers_over_tls_and_holds_stations_to_it() {
     let client = authority.certify("viewer");
     let (answered, log) = echoes(tls_port, "VIEWER", &client, &authority);
     assert!(answered, "{log}");
-    let stranger = Authority::new("theirs").certify("viewer");
-    let (answered, log) = echoes(tls_port, "VIEWER", &stranger, &authority);
-    assert!(!answered, "{log}");
+    let stranger = Authority::new("theirs");
+    let (answered, log) = echoes(tls_port, "VIEWER", &stranger.certify("viewer"), &authority);
+    assert!(!answered && !log.contains("No such file"), "{log}");
+    wait_for("word of the stranger", || {
+        service
+            .process
+            .output()
+            .contains("TLS refused: invalid peer certificate")
+    });
 
     assert!(service.echo("PLAIN", "IMPAXLINK").0);
     let (answered, log) = service.echo("VIEWER", "IMPAXLINK");
@@ -185,11 +256,14 @@ fn a_renewed_certificate_is_taken_by_a_reload_and_a_bad_file_is_refused() {
         service.env.impaxlink(&["reload"])
     };
     reload(&server.certificate).success();
-    // echoscu trusts the old authority alone, so it sees that the certificate is another one.
+    // Who trusts the old authority alone sees that the certificate is another one.
     assert!(!echoes(tls_port, "VIEWER", &client, &authority).0);
+    assert!(echoes(tls_port, "VIEWER", &client, &renewed).0);
 
     std::fs::write(&server.certificate, "this is no certificate").unwrap();
     let run = service.env.impaxlink(&["reload"]);
     run.fails_with(1, "(tls.certificate)");
     assert!(service.echo("PLAIN", "IMPAXLINK").0);
+    let (answered, log) = echoes(tls_port, "VIEWER", &client, &renewed);
+    assert!(answered, "{log}");
 }
