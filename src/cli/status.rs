@@ -257,6 +257,17 @@ impl Picture {
             let at = moment(refused.at, self.now);
             lines.push(format!("reload refused at {at}: {}", refused.reason));
         }
+        if service.conflicts > 0 {
+            let noun = if service.conflicts == 1 {
+                "study"
+            } else {
+                "studies"
+            };
+            lines.push(format!(
+                "{} {noun} met that stand for two patients: impaxlink query shows both",
+                service.conflicts
+            ));
+        }
         lines
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn find(
     let narrowing = Narrowing::default();
     let targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
     let linked = LinkedQuery::start(link_request(service, &snapshot, query, targets.clone()));
-    let answering = Answering::new(service, &snapshot, station, &asked, &targets, &request);
+    let answering = Answering::new(service, &snapshot, station, &caller, &asked, &targets, &request);
     let answered = answering.run(linked, &request.cancelled, &responder).await;
     if let Some(ae_title) = calls.title() {
         let asker = Asker::Station {

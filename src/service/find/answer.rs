@@ -6,18 +6,21 @@
 
 use std::collections::HashSet;
 
+use dicom_dictionary_std::tags;
 use tokio_util::sync::CancellationToken;
 
 use super::closing::{Cut, final_response, missing};
 use super::identifier::{Asked, AskedLevel};
 use super::rows::Rows;
 use super::station_of;
-use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder};
+use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, trim_padding};
 use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
-use crate::link::{Answer, Ended, Event, HashKey, LinkedQuery};
-use crate::model::{Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, Station, StationName};
+use crate::link::{Answer, Ended, Event, HashKey, LinkedQuery, LowerRow};
+use crate::model::{
+    Caller, Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, Station, StationName, Uid,
+};
 use crate::service::health::note;
 use crate::service::{Service, Snapshot};
 
@@ -32,7 +35,7 @@ pub(super) struct Answering<'a> {
     /// Whose patient ID the caller means, where it has given one and named no issuer.
     meant: Vec<Issuer>,
     sight: FirstSight,
-    patients: Patients,
+    given_besides: GivenBesides,
     limit: usize,
     cut: Option<Cut>,
     /// By target: what was not given of its answers.
@@ -69,6 +72,7 @@ impl<'a> Answering<'a> {
         service: &'a Service,
         snapshot: &'a Snapshot,
         caller: &'a Station,
+        asks_as: &Caller,
         asked: &'a Asked,
         targets: &'a [Target],
         request: &FindRequest,
@@ -89,9 +93,9 @@ impl<'a> Answering<'a> {
                 sources > 1,
                 caller.charset.as_ref(),
             ),
-            meant: meant_issuers(asked, caller, settings.issuer()),
+            meant: meant_issuers(asked, caller, asks_as, settings.issuer()),
             sight: FirstSight::default(),
-            patients: Patients::default(),
+            given_besides: GivenBesides::default(),
             limit: settings.count("limits.studies"),
             cut: None,
             withheld: vec![Withheld::default(); targets.len()],
@@ -145,16 +149,20 @@ impl<'a> Answering<'a> {
             return false;
         }
         if self.asked.level == AskedLevel::Patient {
-            return self.patients.see(&answer.study.patient_id);
+            let is_new = !self.given_besides.has_patient(&answer.study.patient_id);
+            return is_new && self.is_within_limit(self.given_besides.count(), query);
         }
-        if self.sight.studies() >= self.limit && !self.sight.has_seen(&answer.study) {
-            self.cut = Some(Cut::Limit(self.limit));
-            query.cancel();
+        let is_new = !self.sight.has_seen(&answer.study);
+        if is_new && !self.is_within_limit(self.sight.studies(), query) {
             return false;
         }
+        let Some(withheld) = self.withheld.get_mut(answer.target) else {
+            return false;
+        };
         match self.sight.see(&answer.study) {
             Sight::Study => true,
-            Sight::Location => false,
+            // A further copy may have series or instances that the first one lacks.
+            Sight::Location => !self.is_of_study(),
             Sight::Conflict => {
                 withheld.conflict += 1;
                 self.service.conflicts.note(&answer.study.study_instance_uid);
@@ -163,7 +171,25 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// Gives the rows of an answer, as fast as the caller takes them.
+    /// Whether one more may be given; if not, the query ends.
+    fn is_within_limit(&mut self, count: usize, query: &LinkedQuery) -> bool {
+        let is_within = count < self.limit;
+        if !is_within {
+            self.cut = Some(Cut::Limit(self.limit));
+            query.cancel();
+        }
+        is_within
+    }
+
+    /// Whether a row is a study, or its patient.
+    fn is_of_study(&self) -> bool {
+        matches!(
+            self.asked.level,
+            AskedLevel::Patient | AskedLevel::Linked(Level::Study)
+        )
+    }
+
+    /// Gives the rows of an answer, each once, as fast as the caller takes them.
     async fn give(&mut self, answer: &Answer, cancelled: &CancellationToken, responder: &FindResponder) {
         let Some(station) = self
             .targets
@@ -172,12 +198,14 @@ impl<'a> Answering<'a> {
         else {
             return;
         };
-        let is_of_study = matches!(
-            self.asked.level,
-            AskedLevel::Patient | AskedLevel::Linked(Level::Study)
-        );
+        if self.asked.level == AskedLevel::Patient {
+            self.given_besides.see_patient(&answer.study.patient_id);
+        }
         let below = answer.lower.iter().map(Some);
-        for lower in is_of_study.then_some(None).into_iter().chain(below) {
+        for lower in self.is_of_study().then_some(None).into_iter().chain(below) {
+            if lower.is_some_and(|row| !self.given_besides.see_below(self.asked.query.level, row)) {
+                continue;
+            }
             match self.rows.row(answer, lower, station) {
                 Ok(row) => self.give_row(row, cancelled, responder).await,
                 Err(_) => {
@@ -285,10 +313,12 @@ fn remarks(withheld: Withheld) -> impl Iterator<Item = String> {
     any.map(|(count, what)| format!("{count} {what}"))
 }
 
-/// Whose ID a bare patient ID is: the caller's issuers', else the local cluster's.
-fn meant_issuers(asked: &Asked, caller: &Station, local: Option<Issuer>) -> Vec<Issuer> {
+/// Whose ID a bare patient ID is: the caller's issuers', else the local cluster's. A linked cluster that asks for the
+/// issuers tells patients apart by itself, and gets all.
+fn meant_issuers(asked: &Asked, caller: &Station, asks_as: &Caller, local: Option<Issuer>) -> Vec<Issuer> {
+    let tells_apart = *asks_as == Caller::LinkedCluster && asked.asks_for(tags::ISSUER_OF_PATIENT_ID);
     match &asked.query.patient_id {
-        Some(key) if key.issuer.is_none() => match &caller.issuers[..] {
+        Some(key) if key.issuer.is_none() && !tells_apart => match &caller.issuers[..] {
             [] => local.into_iter().collect(),
             issuers => issuers.to_vec(),
         },
@@ -303,30 +333,53 @@ fn is_of_another(meant: &[Issuer], patient: &PatientId) -> bool {
     }
 }
 
-/// The patients seen so far, by (ID, issuer).
-struct Patients {
+/// What has been given that is no study: patients by (ID, issuer), or series and instances by their UIDs.
+struct GivenBesides {
     key: HashKey,
     seen: HashSet<[u64; 2]>,
 }
 
-impl Default for Patients {
+impl Default for GivenBesides {
     fn default() -> Self {
-        Patients {
+        GivenBesides {
             key: HashKey::random(),
             seen: HashSet::new(),
         }
     }
 }
 
-impl Patients {
-    /// Whether the patient is a new one.
-    fn see(&mut self, patient: &PatientId) -> bool {
-        self.seen.insert(self.key.patient(patient))
+impl GivenBesides {
+    fn count(&self) -> usize {
+        self.seen.len()
+    }
+
+    fn has_patient(&self, patient: &PatientId) -> bool {
+        self.seen.contains(&self.key.patient(patient))
+    }
+
+    fn see_patient(&mut self, patient: &PatientId) {
+        self.seen.insert(self.key.patient(patient));
+    }
+
+    /// Whether the row is a new one of its level.
+    fn see_below(&mut self, level: Level, row: &LowerRow) -> bool {
+        let tag = match level {
+            Level::Study => return false,
+            Level::Series => tags::SERIES_INSTANCE_UID,
+            Level::Image => tags::SOP_INSTANCE_UID,
+        };
+        let value = row.data_set.element(tag).map(trim_padding).unwrap_or_default();
+        let uid = std::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.parse::<Uid>().ok());
+        uid.is_some_and(|uid| self.seen.insert(self.key.uid(&uid)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use dicom_core::VR;
+
     use super::*;
     use crate::dimse::Status;
     use crate::model::{PatientIdKey, Query};
@@ -359,7 +412,9 @@ mod tests {
     fn a_bare_patient_id_is_the_callers_else_the_local_one() {
         let mut caller = station("VIEWER", "VIEWER", "10.0.0.1");
         let north = || "NORTH".parse::<Issuer>().ok();
-        let meant = |id: Option<&str>, caller: &Station| meant_issuers(&asked(id), caller, north());
+        let meant = |id: Option<&str>, caller: &Station| {
+            meant_issuers(&asked(id), caller, &Caller::Internal, north())
+        };
         assert_eq!(meant(Some("4711"), &caller), ["NORTH".parse().unwrap()]);
         caller.issuers = vec!["VALLEY".parse().unwrap()];
         assert_eq!(meant(Some("4711"), &caller), ["VALLEY".parse().unwrap()]);
@@ -368,6 +423,22 @@ mod tests {
             "it is not bare"
         );
         assert!(meant(None, &caller).is_empty());
+    }
+
+    #[test]
+    fn a_linked_cluster_that_asks_for_issuers_gets_all() {
+        let caller = station("SITEB", "SITEB", "10.0.0.1");
+        let north = || "NORTH".parse::<Issuer>().ok();
+        let mut asked = asked(Some("4711"));
+        let meant = |asked: &Asked, asks_as| meant_issuers(asked, &caller, &asks_as, north()).len();
+        assert_eq!(meant(&asked, Caller::LinkedCluster), 1);
+        asked.returned.push((tags::ISSUER_OF_PATIENT_ID, VR::LO));
+        assert_eq!(meant(&asked, Caller::LinkedCluster), 0);
+        assert_eq!(
+            meant(&asked, Caller::External),
+            1,
+            "a viewer keys on the ID alone"
+        );
     }
 
     #[test]
@@ -382,11 +453,11 @@ mod tests {
 
     #[test]
     fn a_patient_is_an_id_of_an_issuer() {
-        let mut patients = Patients::default();
-        assert!(patients.see(&patient(named("NORTH"))));
-        assert!(!patients.see(&patient(named("NORTH"))));
-        assert!(patients.see(&patient(named("HARBOUR"))));
+        let mut given = GivenBesides::default();
+        given.see_patient(&patient(named("NORTH")));
+        assert!(given.has_patient(&patient(named("NORTH"))));
+        assert!(!given.has_patient(&patient(named("HARBOUR"))));
         let station = IssuerDomain::Inferred("NORTH".parse().unwrap());
-        assert!(patients.see(&patient(station)));
+        assert!(!given.has_patient(&patient(station)));
     }
 }

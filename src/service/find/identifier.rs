@@ -22,6 +22,14 @@ pub(super) enum AskedLevel {
 }
 
 impl AskedLevel {
+    /// The level at which stations are asked: patients are known by their studies.
+    fn linked(self) -> Level {
+        match self {
+            AskedLevel::Patient => Level::Study,
+            AskedLevel::Linked(level) => level,
+        }
+    }
+
     /// Its value of Query/Retrieve Level.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -56,17 +64,14 @@ impl Asked {
             uids::PATIENT_ROOT_FIND => true,
             _ => return Err(refused(Status::SOP_CLASS_NOT_SUPPORTED, None, "")),
         };
-        let declared = identifier.specific_character_set();
         let level = level(identifier, is_patient_root)?;
+        let declared = identifier.specific_character_set();
         let mut reading = Reading {
             decoder: Decoder::for_answer(declared, station),
             asked: Asked {
                 level,
                 query: Query {
-                    level: match level {
-                        AskedLevel::Patient => Level::Study,
-                        AskedLevel::Linked(level) => level,
-                    },
+                    level: level.linked(),
                     ..Query::default()
                 },
                 returned: Vec::new(),
@@ -82,6 +87,11 @@ impl Asked {
         asked.query.character_set = text.and_then(|text| text.parse().ok()).or(station.cloned());
         asked.check(is_patient_root)?;
         Ok(asked)
+    }
+
+    /// Whether this attribute is to be returned.
+    pub(super) fn asks_for(&self, tag: Tag) -> bool {
+        self.returned.iter().any(|(asked, _)| *asked == tag)
     }
 
     /// Holds the identifier to the unique keys of the levels above.
@@ -327,6 +337,23 @@ mod tests {
         assert_eq!(asked.level, AskedLevel::Patient);
         assert!(asked.query.further_keys.is_empty());
         assert_eq!(asked.returned.len(), 2);
+    }
+
+    #[test]
+    fn stations_are_asked_at_the_callers_level() {
+        let keys = [
+            (tags::STUDY_INSTANCE_UID, VR::UI, "1.2"),
+            (tags::PATIENT_ID, VR::LO, "4711"),
+        ];
+        for (name, level) in [
+            ("PATIENT", Level::Study),
+            ("STUDY", Level::Study),
+            ("SERIES", Level::Series),
+            ("IMAGE", Level::Image),
+        ] {
+            let asked = read(uids::PATIENT_ROOT_FIND, name, &keys).unwrap();
+            assert_eq!((asked.query.level, asked.level.as_str()), (level, name));
+        }
     }
 
     #[test]

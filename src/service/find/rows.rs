@@ -83,7 +83,8 @@ impl<'a> Rows<'a> {
         let mut row = DataSetBuilder::new();
         for (tag, vr) in &self.asked.returned {
             let is_below = self.asked.level == AskedLevel::Patient && tag.group() != 0x0010;
-            row = if is_below || (self.has_several_sources && is_count_over_studies(*tag)) {
+            let is_of_several = self.has_several_sources && is_count_over_studies(*tag);
+            row = if is_below || is_of_several || is_from_where(*tag) {
                 row.put_empty(*tag, *vr)
             } else if let Some((source, element)) = find(sources, *tag) {
                 put(row, element, *vr, &source.decoder, encoder)?
@@ -132,6 +133,18 @@ fn known(study: &StudyAnswer, tag: Tag) -> Option<Cow<'_, str>> {
         }
         _ => None,
     }
+}
+
+/// Where and how a copy is had at the station that has it: a caller retrieves from us.
+fn is_from_where(tag: Tag) -> bool {
+    matches!(
+        tag,
+        tags::STORAGE_MEDIA_FILE_SET_ID
+            | tags::STORAGE_MEDIA_FILE_SET_UID
+            | tags::RETRIEVE_URL
+            | tags::RETRIEVE_URI
+            | tags::RETRIEVE_LOCATION_UID
+    )
 }
 
 fn is_count_over_studies(tag: Tag) -> bool {
@@ -227,17 +240,19 @@ mod tests {
             (tags::STUDY_DATE, VR::DA),
             (tags::NUMBER_OF_PATIENT_RELATED_STUDIES, VR::IS),
             (tags::STUDY_ID, VR::SH),
+            (tags::RETRIEVE_URL, VR::UR),
         ]);
         let answer = answer(
             DataSetBuilder::new()
                 .put(tags::STUDY_DATE, VR::DA, "20240131")
                 .put(tags::STUDY_TIME, VR::TM, "1200")
                 .put(tags::RETRIEVE_AE_TITLE, VR::AE, "PACS")
+                .put(tags::RETRIEVE_URL, VR::UR, "http://pacs.example/")
                 .put(tags::NUMBER_OF_PATIENT_RELATED_STUDIES, VR::IS, "7"),
         );
         let row = row(&asked, &answer, None);
         let all: Vec<Tag> = row.elements().map(|element| element.tag).collect();
-        assert_eq!(all.len(), 8, "{all:?}");
+        assert_eq!(all.len(), 9, "{all:?}");
         for (tag, value) in [
             (tags::SPECIFIC_CHARACTER_SET, "ISO_IR 192"),
             (tags::QUERY_RETRIEVE_LEVEL, "STUDY"),
@@ -247,6 +262,7 @@ mod tests {
             (tags::STUDY_DATE, "20240131"),
             (tags::NUMBER_OF_PATIENT_RELATED_STUDIES, ""),
             (tags::STUDY_ID, ""),
+            (tags::RETRIEVE_URL, ""),
         ] {
             assert_eq!(text(&row, tag).as_deref(), Some(value), "{tag}");
         }
