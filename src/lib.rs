@@ -2,6 +2,7 @@
 //!
 //! The rooms, each with its own map:
 //! - [`model`]: the values of the domain
+//! - [`charset`]: text in the character sets of DICOM, for whoever reads or writes data sets
 //! - [`audit`]: what is recorded of every change and disclosure, and the chain that makes tampering show
 //! - [`store`]: the SQLite store: configuration, its history, the audit, the ledgers of past queries
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod charset;
 pub mod cli;
 pub mod dimse;
 pub mod link;

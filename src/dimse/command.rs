@@ -7,8 +7,8 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use super::builder::put_element;
-use super::data_set::trim_padding;
 use super::element::{ElementHeader, UNDEFINED_LENGTH};
+use super::trim_padding;
 use super::{Status, TransferSyntax};
 
 /// The greatest length of a command set, in bytes. Real ones have some 200.

@@ -13,7 +13,7 @@ use super::check::{Malformed, check};
 use super::element::{
     ElementHeader, ITEM, ITEM_DELIMITATION, ITEM_HEADER, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH,
 };
-use super::{Error, TransferSyntax};
+use super::{Error, TransferSyntax, trim_padding};
 
 /// A whole data set (an identifier, say), checked, with the transfer syntax of its bytes. Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,36 +193,9 @@ fn split_delimited(bytes: &[u8], end: Tag, syntax: TransferSyntax) -> Option<(&[
     }
 }
 
-/// A value without its padding: trailing NULs and spaces, and leading spaces. Right for UI, and for text whose
-/// spaces at both ends are not significant (PS3.5 6.2); in ISO 2022 text too, where a space is always a space.
-pub fn trim_padding(value: &[u8]) -> &[u8] {
-    let is_padding = |byte: &u8| *byte == b' ' || *byte == 0;
-    let end = value
-        .iter()
-        .rposition(|byte| !is_padding(byte))
-        .map_or(0, |last| last + 1);
-    let value = value.get(..end).unwrap_or_default();
-    let start = value.iter().position(|byte| *byte != b' ').unwrap_or(end);
-    value.get(start..).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn padding_is_trimmed() {
-        for (padded, bare) in [
-            (&b"1.2.3\0"[..], &b"1.2.3"[..]),
-            (b"  DOE^JANE  ", b"DOE^JANE"),
-            (b"A B \0 \0", b"A B"),
-            (b"   ", b""),
-            (b"\0\0", b""),
-            (b"", b""),
-        ] {
-            assert_eq!(trim_padding(padded), bare);
-        }
-    }
 
     #[test]
     fn sequences_of_undefined_length_are_walked() {

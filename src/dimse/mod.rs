@@ -14,7 +14,7 @@
 //! - [`uids`], `transfer_syntax`, `status`, `refusal`: the vocabulary
 //! - `element`, [`check`]: where elements begin and end, and whether the whole may be read
 //! - `data_set`, `builder`: data sets, read and written
-//! - [`charset`]: text by Specific Character Set
+//! - [`charset`]: text by Specific Character Set, a room of its own
 //! - `command`: command sets
 //! - `assembler`, `fragment`: presentation data values into messages, and back
 //! - `associate_accept`, `user_information`: parts of the negotiation, as they travel
@@ -30,7 +30,6 @@ mod assembler;
 mod associate_accept;
 mod association;
 mod builder;
-pub mod charset;
 pub mod check;
 mod command;
 mod data_set;
@@ -50,6 +49,7 @@ mod transfer_syntax;
 pub mod uids;
 mod user_information;
 
+pub use crate::charset::{self, trim_padding};
 pub use acceptor::{
     AcceptorOptions, AssociationRequest, PendingAssociation, RequestedTitle, receive_request,
 };
@@ -58,7 +58,7 @@ pub use association::{Association, Context, ContextRefusal, Limits, Peer};
 pub use builder::{DataSetBuilder, EncodeError};
 pub use check::{Fault, Malformed};
 pub use command::{Command, CommandField, MAX_COMMAND, SubOperations};
-pub use data_set::{DataSet, Element, Elements, Items, trim_padding};
+pub use data_set::{DataSet, Element, Elements, Items};
 pub use error::{Awaited, Error, Violation};
 pub use refusal::{Abort, Rejection};
 pub use requestor::{PresentationContext, RequestorOptions, connect};

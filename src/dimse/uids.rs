@@ -7,6 +7,8 @@ pub use dicom_dictionary_std::uids::{
     STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND as STUDY_ROOT_FIND, VERIFICATION,
 };
 
+pub use crate::model::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
+
 /// The DICOM application context name (PS3.7 annex A.2.1).
 pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 
@@ -15,22 +17,3 @@ pub const LINKED_CLUSTER_QUERY: &str = "2.25.72099473108788562646585864834361050
 
 /// C-STORE of an update object between two linked clusters.
 pub const CLUSTER_UPDATE: &str = "2.25.68243062009017428454300715932894254280";
-
-/// Our implementation class UID (PS3.7 D.3.3.2): a peer that announces it is an impaxlink.
-pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.219200885937194992440977078926863598600";
-
-/// Our implementation version name (PS3.7 D.3.3.2), at most 16 characters.
-pub const IMPLEMENTATION_VERSION_NAME: &str = concat!(
-    "IMPAXLINK_",
-    env!("CARGO_PKG_VERSION_MAJOR"),
-    "_",
-    env!("CARGO_PKG_VERSION_MINOR")
-);
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_version_name_fits_its_field() {
-        assert!((1..=16).contains(&super::IMPLEMENTATION_VERSION_NAME.len()));
-    }
-}

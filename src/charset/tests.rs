@@ -273,3 +273,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn padding_is_trimmed() {
+    for (padded, bare) in [
+        (&b"1.2.3\0"[..], &b"1.2.3"[..]),
+        (b"  DOE^JANE  ", b"DOE^JANE"),
+        (b"A B \0 \0", b"A B"),
+        (b"   ", b""),
+        (b"\0\0", b""),
+        (b"", b""),
+    ] {
+        assert_eq!(trim_padding(padded), bare);
+    }
+}

@@ -19,8 +19,20 @@ use encoding_rs::Encoding;
 
 use self::coded_set::{Designation, ESC, LeftSet, RightSet, Term, read_escape};
 pub use self::encoder::{Encoder, Unencodable};
-use super::trim_padding;
 use crate::model::CharacterSet;
+
+/// A value without its padding: trailing NULs and spaces, and leading spaces. Right for UI, and for text whose
+/// spaces at both ends are not significant (PS3.5 6.2); in ISO 2022 text too, where a space is always a space.
+pub fn trim_padding(value: &[u8]) -> &[u8] {
+    let is_padding = |byte: &u8| *byte == b' ' || *byte == 0;
+    let end = value
+        .iter()
+        .rposition(|byte| !is_padding(byte))
+        .map_or(0, |last| last + 1);
+    let value = value.get(..end).unwrap_or_default();
+    let start = value.iter().position(|byte| *byte != b' ').unwrap_or(end);
+    value.get(start..).unwrap_or_default()
+}
 
 /// Reads the text of one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
