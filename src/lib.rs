@@ -6,6 +6,7 @@
 //! - [`audit`]: what is recorded of every change and disclosure, and the chain that makes tampering show
 //! - [`store`]: the SQLite store: configuration, its history, the audit, the ledgers of past queries
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
+//! - [`archive`]: the embedded archive: objects as DICOM files, and the index of them
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
 //! - [`service`]: the link service: listening, admission, reload without dropping anything, the control socket
 //!
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod audit;
 pub mod charset;
 pub mod cli;

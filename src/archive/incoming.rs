@@ -1,0 +1,274 @@
+//! An object while it is received: in a temporary file, checked as it streams in.
+//!
+//! Invariant: memory is bounded whatever the object's size. Until [`Incoming::finish`] has returned, nothing is stored;
+//! an object that is dropped before leaves nothing behind.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::committer::{Committed, Place, Received};
+use super::description::Description;
+use super::folders::Folder;
+use super::index::{self, Placement};
+use super::layout::{aside_name, create_file, remove_file};
+use super::object::{ObjectFile, are_equal, data_set, digest};
+use super::scanner::Scanner;
+use super::{Archive, ArchiveError, part10};
+use crate::model::{AeTitle, Uid};
+
+const BUFFER: usize = 256 * 1024;
+
+/// What a C-STORE-RQ says of the object that comes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// Affected SOP Class UID.
+    pub sop_class_uid: Uid,
+    /// Affected SOP Instance UID.
+    pub sop_instance_uid: Uid,
+    /// The transfer syntax of the presentation context.
+    pub transfer_syntax_uid: Uid,
+    /// Who sends it, to be noted in the file.
+    pub source: Option<AeTitle>,
+}
+
+/// What became of an object that was received whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It is stored.
+    Stored,
+    /// The same data under the same UID were stored before.
+    AlreadyStored,
+    /// Other data are stored under its UID: those stay, and it is kept aside.
+    KeptAside,
+}
+
+/// An object that is being received.
+#[derive(Debug)]
+pub struct Incoming {
+    archive: Archive,
+    announced: Option<Announced>,
+    transfer_syntax_uid: String,
+    data_set_offset: u64,
+    bytes: u64,
+    scanner: Scanner,
+    file: BufWriter<File>,
+    temporary: Temporary,
+}
+
+impl Incoming {
+    /// Begins to receive an object over the network.
+    pub(super) fn announced(archive: &Archive, announced: Announced) -> Result<Self, ArchiveError> {
+        let Announced {
+            sop_class_uid,
+            sop_instance_uid,
+            transfer_syntax_uid,
+            source,
+        } = &announced;
+        let opening = part10::opening(
+            sop_class_uid,
+            sop_instance_uid,
+            transfer_syntax_uid,
+            source.as_ref(),
+        );
+        let opening = opening.map_err(ArchiveError::io("write a file of", archive.path()))?;
+        let mut incoming = Self::begin(archive, transfer_syntax_uid.as_str(), opening.len() as u64)?;
+        incoming.put(&opening)?;
+        incoming.announced = Some(announced);
+        Ok(incoming)
+    }
+
+    /// Takes a whole DICOM file.
+    pub(super) fn copy(archive: &Archive, object: ObjectFile) -> Result<Outcome, ArchiveError> {
+        let offset = object.meta.data_set_offset;
+        let mut incoming = Self::begin(archive, &object.meta.transfer_syntax_uid, offset)?;
+        let path = incoming.temporary.path.clone();
+        let mut source = object.into_whole().map_err(ArchiveError::io("read for", &path))?;
+        let mut opening = vec![0; usize::try_from(offset).unwrap_or_default()];
+        source
+            .read_exact(&mut opening)
+            .map_err(ArchiveError::io("read for", &path))?;
+        incoming.put(&opening)?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let length = source
+                .read(&mut buffer)
+                .map_err(ArchiveError::io("read for", &path))?;
+            match buffer.get(..length) {
+                None | Some([]) => return incoming.finish(),
+                Some(bytes) => incoming.write(bytes)?,
+            }
+        }
+    }
+
+    fn begin(
+        archive: &Archive,
+        transfer_syntax_uid: &str,
+        data_set_offset: u64,
+    ) -> Result<Self, ArchiveError> {
+        let temporary = Temporary::new(archive)?;
+        let file = create_file(&temporary.path)?;
+        Ok(Incoming {
+            archive: archive.clone(),
+            announced: None,
+            transfer_syntax_uid: transfer_syntax_uid.to_owned(),
+            data_set_offset,
+            bytes: 0,
+            scanner: Scanner::new(transfer_syntax_uid),
+            file: BufWriter::with_capacity(BUFFER, file),
+            temporary,
+        })
+    }
+
+    /// Takes the next bytes of the data set. After an error the object is lost; the caller may drop it at once.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.scanner.feed(bytes).map_err(ArchiveError::Unreadable)?;
+        self.put(bytes)
+    }
+
+    /// Ends the object and stores it. When this returns, the object survives whatever happens to the machine.
+    ///
+    /// Blocks until the disk has it: not for an async thread. Concurrent calls share their commits.
+    pub fn finish(self) -> Result<Outcome, ArchiveError> {
+        let kept = self.scanner.finish().map_err(ArchiveError::Unreadable)?;
+        let description =
+            Description::read(&kept, &self.transfer_syntax_uid).map_err(ArchiveError::NoPlace)?;
+        if let Some(tag) = self
+            .announced
+            .as_ref()
+            .and_then(|announced| contradiction(announced, &description))
+        {
+            return Err(ArchiveError::Contradiction(tag));
+        }
+        let path = &self.temporary.path;
+        let file = self.file.into_inner().map_err(|error| error.into_error());
+        let file = file.map_err(ArchiveError::io("write", path))?;
+        let mut finished = Finished {
+            archive: self.archive,
+            description,
+            placement: Placement {
+                folder: self.temporary.folder.number,
+                transfer_syntax_uid: self.transfer_syntax_uid,
+                data_set_offset: self.data_set_offset,
+                bytes: self.bytes,
+            },
+            file,
+            is_synced: false,
+            temporary: self.temporary,
+        };
+        loop {
+            if let Some(outcome) = finished.store()? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.bytes += bytes.len() as u64;
+        let written = self.file.write_all(bytes);
+        written.map_err(ArchiveError::io("write", &self.temporary.path))
+    }
+}
+
+fn contradiction(announced: &Announced, description: &Description) -> Option<Tag> {
+    let class = announced.sop_class_uid != description.sop_class_uid;
+    let instance = announced.sop_instance_uid != description.sop_instance_uid;
+    match (class, instance) {
+        (_, true) => Some(tags::SOP_INSTANCE_UID),
+        (true, false) => Some(tags::SOP_CLASS_UID),
+        (false, false) => None,
+    }
+}
+
+/// A file in a folder of the archive that is gone when this is dropped, unless it was renamed.
+#[derive(Debug)]
+struct Temporary {
+    path: PathBuf,
+    folder: Arc<Folder>,
+}
+
+impl Temporary {
+    fn new(archive: &Archive) -> Result<Self, ArchiveError> {
+        let folders = &archive.0.folders;
+        let folder = folders.take()?;
+        let path = archive.0.layout.incoming(folder.number, folders.next_incoming());
+        Ok(Temporary { path, folder })
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It may be in its place by now; and what can't be removed here is removed by recovery.
+        let _ = remove_file(&self.path);
+    }
+}
+
+/// An object that was received whole and is not in its place yet.
+struct Finished {
+    archive: Archive,
+    description: Description,
+    placement: Placement,
+    file: File,
+    is_synced: bool,
+    temporary: Temporary,
+}
+
+impl Finished {
+    /// Stores it, or finds what to do with it; `None` where another object under its UID has just come first.
+    fn store(&mut self) -> Result<Option<Outcome>, ArchiveError> {
+        let uid = self.description.sop_instance_uid.as_str();
+        let stored = self
+            .archive
+            .0
+            .readers
+            .with(|index| Ok(index::placement(index, uid)?))?;
+        let place = match stored {
+            None => Place::Stored,
+            Some(stored) if self.is_same_as(&stored)? => return Ok(Some(Outcome::AlreadyStored)),
+            Some(_) => Place::Aside(self.aside_name()?),
+        };
+        if !self.is_synced {
+            self.file
+                .sync_all()
+                .map_err(ArchiveError::io("sync", &self.temporary.path))?;
+            self.is_synced = true;
+        }
+        let outcome = match place {
+            Place::Stored => Outcome::Stored,
+            Place::Aside(_) => Outcome::KeptAside,
+        };
+        let committed = self.archive.0.committer.commit(Received {
+            temporary: self.temporary.path.clone(),
+            description: self.description.clone(),
+            placement: self.placement.clone(),
+            folder: Arc::clone(&self.temporary.folder),
+            place,
+        })?;
+        Ok((committed == Committed::Done).then_some(outcome))
+    }
+
+    fn is_same_as(&self, stored: &Placement) -> Result<bool, ArchiveError> {
+        if stored.transfer_syntax_uid != self.placement.transfer_syntax_uid {
+            return Ok(false);
+        }
+        let path = self
+            .archive
+            .0
+            .layout
+            .file(stored.folder, self.description.sop_instance_uid.as_str());
+        let stored = data_set(&path, stored.data_set_offset)?;
+        let received = data_set(&self.temporary.path, self.placement.data_set_offset)?;
+        are_equal(stored, received).map_err(ArchiveError::io("read", &path))
+    }
+
+    fn aside_name(&self) -> Result<String, ArchiveError> {
+        let path = &self.temporary.path;
+        let digest = digest(data_set(path, self.placement.data_set_offset)?);
+        let digest = digest.map_err(ArchiveError::io("read", path))?;
+        Ok(aside_name(self.description.sop_instance_uid.as_str(), &digest))
+    }
+}
