@@ -4,6 +4,11 @@ mod support;
 
 mod administration;
 mod architecture;
+mod archive;
+mod archive_crash;
+mod archive_import;
+mod archive_matching;
+mod archive_peers;
 mod command_line;
 mod dimse_acceptor;
 mod dimse_misbehaviour;

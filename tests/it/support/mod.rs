@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each subject takes its own part of the support")]
 
+pub mod archive;
 pub mod archive_options;
 pub mod brought;
 pub mod certificates;
