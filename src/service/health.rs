@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Service, Snapshot, chain, locked};
-use crate::dimse::{Error, RequestorOptions, Status, connect, uids};
+use crate::dimse::{Error, RequestorOptions, connect, uids};
 use crate::link::tls_failure;
 use crate::model::Station;
 use crate::store::{LinkOutcome, LinkReport, Store};
@@ -88,8 +88,13 @@ async fn echo(station: &Station, snapshot: &Snapshot) -> Result<Duration, String
         status.map(|status| (status, elapsed))
     };
     match answered.await {
-        Ok((Status::SUCCESS, elapsed)) => Ok(elapsed),
-        Ok((status, _)) => Err(format!("it answers C-ECHO with status {status}")),
+        Ok((status, elapsed)) => {
+            if !status.is_success() {
+                // It is there, and may answer queries all the same: they must not be kept from it.
+                tracing::debug!("{} answers C-ECHO with status {status}", station.name);
+            }
+            Ok(elapsed)
+        }
         // It takes associations, and only this service is not offered.
         Err(Error::ContextRefused { .. }) => Ok(began.elapsed()),
         Err(error) => Err(tls_failure(&error, station).unwrap_or_else(|| chain(&error))),

@@ -4,6 +4,8 @@ use impaxlink::model::{Endpoint, Kind, Station, Suspension};
 use serde_json::Value;
 
 use crate::support::dcmqrscp::Dcmqrscp;
+use crate::support::fake_peer::FakePeer;
+use crate::support::fake_peer::script::{Acceptance, Step};
 use crate::support::process::free_port;
 use crate::support::service::{Service, station, wait_for};
 
@@ -82,4 +84,16 @@ fn the_service_finds_out_which_links_answer() {
     service.env.impaxlink(&["reload"]).success();
     wait_for_health(&service, "DOWN", "up");
     assert!(service.process.output().contains("DOWN does not answer"));
+}
+
+#[test]
+fn a_station_that_refuses_an_echo_is_there_all_the_same() {
+    let odd = FakePeer::start(vec![
+        Step::Accept(Acceptance::default()),
+        Step::AwaitRequest,
+        Step::End(0x0110, ""),
+    ]);
+    let service = Service::start(vec![linked("ODD", odd.port)]);
+    let up = wait_for_health(&service, "ODD", "up");
+    assert_eq!(up["detail"], Value::Null, "{up}");
 }
