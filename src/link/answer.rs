@@ -9,6 +9,7 @@ use dicom_dictionary_std::tags;
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
 
+use super::linked_syntax::{BlockReader, LinkedAttributes};
 use crate::dimse::charset::Decoder;
 use crate::dimse::{DataSet, trim_padding};
 use crate::model::{
@@ -94,9 +95,16 @@ impl AnswerReader {
         };
         let mut answer = StudyAnswer::new(uid, patient_id);
         let mut modality = None;
+        let (mut block, mut linked) = (BlockReader::default(), LinkedAttributes::default());
         for element in data_set.elements() {
             let value = trim_padding(element.value);
             if value.is_empty() {
+                continue;
+            }
+            if let Some(known) = block.element(&element) {
+                if let Some(text) = self.text(value, known.vr()) {
+                    linked.learn(known, text);
+                }
                 continue;
             }
             match element.tag {
@@ -108,6 +116,7 @@ impl AnswerReader {
             // Not of this level, but what some peers have instead of ModalitiesInStudy.
             answer.modalities.extend(modality);
         }
+        fill_linked(&mut answer, linked);
         Some(answer)
     }
 
@@ -219,6 +228,16 @@ impl AnswerReader {
         }
         texts
     }
+}
+
+fn fill_linked(answer: &mut StudyAnswer, linked: LinkedAttributes) {
+    answer.interpretation_status = linked.interpretation_status;
+    answer.specialty = linked.specialty;
+    answer.body_part = linked.body_part;
+    answer.verified = linked.verified;
+    answer.global_patient_id = linked.global_patient_id;
+    // What the cluster says of all its stations is more than what one of them says of itself.
+    answer.availability = linked.best_study_location.or(answer.availability);
 }
 
 fn uid(value: &[u8]) -> Option<Uid> {

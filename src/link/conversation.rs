@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use crate::dimse::{
-    Association, Context, DataSet, Error, Find, FindEnd, FindEvent, Limits, RequestorOptions, Status,
-    StatusClass, TransferSyntax, connect, uids,
+    Association, Context, DataSet, Error, Find, FindEnd, FindEvent, Limits, PresentationContext,
+    RequestorOptions, Status, StatusClass, TransferSyntax, connect, uids,
 };
 use crate::model::{CharacterSet, Endpoint, Settings, Station, Syntax};
 
@@ -31,11 +31,14 @@ pub enum Unaskable {
     /// Its keys can't be written for it.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// It is to be asked in linked syntax alone.
+    /// It is to be asked in linked syntax alone, and this query can't be.
     #[error(
-        "only the linked syntax is allowed there (--syntax linked), and it is spoken in strict DICOM alone"
+        "only the linked syntax is allowed there (--syntax linked), and this query is asked in strict DICOM"
     )]
     LinkedOnly,
+    /// It is to be asked in linked syntax alone, and does not take it.
+    #[error("it does not take the linked syntax from us, and no other is allowed there (--syntax linked)")]
+    LacksLinkedSyntax,
     /// It is to be asked over TLS alone, and we can't.
     #[error("it is to be asked over TLS: {0}")]
     Tls(String),
@@ -89,6 +92,8 @@ pub(super) struct Call {
     endpoint: Endpoint,
     options: RequestorOptions,
     charset: Option<CharacterSet>,
+    /// What it is asked in: never `Linked` or `Auto` where the policy does not allow the linked syntax.
+    syntax: Syntax,
     /// The longest silence between whole messages.
     silence: Duration,
 }
@@ -100,11 +105,14 @@ impl Call {
         settings: &Settings,
         tls: &LinkTls,
         callers: Option<&CharacterSet>,
+        may_speak_linked: bool,
     ) -> Result<Self, Unaskable> {
         let endpoint = station.endpoint.clone().ok_or(Unaskable::Embedded)?;
-        if station.syntax == Syntax::Linked {
-            return Err(Unaskable::LinkedOnly);
-        }
+        let syntax = match (station.syntax, may_speak_linked) {
+            (Syntax::Linked, false) => return Err(Unaskable::LinkedOnly),
+            (_, false) => Syntax::Dicom,
+            (syntax, true) => syntax,
+        };
         let tls = match station.tls {
             true => Some(
                 tls.requestor()
@@ -113,7 +121,6 @@ impl Call {
             false => None,
         };
         let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
-        let roots = [uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND];
         Ok(Call {
             endpoint,
             options: RequestorOptions {
@@ -127,9 +134,11 @@ impl Call {
                     send_timeout: station.timeout,
                     ..Limits::default()
                 },
-                ..RequestorOptions::new(calling, station.ae_title.clone(), &roots)
+                contexts: contexts(syntax),
+                ..RequestorOptions::new(calling, station.ae_title.clone(), &[])
             },
             charset: station.charset.as_ref().or(callers).cloned(),
+            syntax,
             silence: station.timeout,
         })
     }
@@ -139,16 +148,59 @@ impl Call {
         &self.options.calling
     }
 
+    /// The information model in which it is asked first.
+    pub(super) fn first_root(&self) -> Root {
+        match self.syntax {
+            Syntax::Dicom => Root::Study,
+            Syntax::Auto | Syntax::Linked => Root::Linked,
+        }
+    }
+
     /// Says before anything is sent whether the keys can be written for this station.
-    pub(super) fn check(&self, all: &[Keys]) -> Result<(), WriteError> {
+    pub(super) fn check(&self, all: &[Keys], root: Root) -> Result<(), WriteError> {
         let mut encoded = all
             .iter()
-            .map(|keys| self.encode(keys, TransferSyntax::ExplicitVrLittleEndian));
+            .map(|keys| self.encode(keys, root, TransferSyntax::ExplicitVrLittleEndian));
         encoded.try_for_each(|identifier| identifier.map(drop))
     }
 
-    fn encode(&self, keys: &Keys, syntax: TransferSyntax) -> Result<DataSet, WriteError> {
+    fn encode(&self, keys: &Keys, root: Root, syntax: TransferSyntax) -> Result<DataSet, WriteError> {
+        if root == Root::Linked {
+            return keys.encode_in_utf8(syntax);
+        }
         keys.encode(self.charset.as_ref(), syntax)
+    }
+}
+
+/// What is proposed to a station: also where strict DICOM is not allowed, so that no peer is left without anything to
+/// accept, and it is known that the linked syntax alone was refused.
+fn contexts(syntax: Syntax) -> Vec<PresentationContext> {
+    let linked = PresentationContext {
+        abstract_syntax: uids::LINKED_CLUSTER_QUERY.to_owned(),
+        transfer_syntaxes: vec![TransferSyntax::ExplicitVrLittleEndian],
+    };
+    let strict = [uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND].map(PresentationContext::new);
+    let linked = (syntax != Syntax::Dicom).then_some(linked);
+    linked.into_iter().chain(strict).collect()
+}
+
+/// The best of what the peer has accepted: the linked syntax, Study Root, Patient Root.
+fn choose(syntax: Syntax, association: &Association) -> Result<(Context, Root), Interrupt> {
+    let accepted = |uid, root| {
+        association
+            .context_for(uid)
+            .map(|context| (context.clone(), root))
+    };
+    let linked = match syntax {
+        Syntax::Dicom => None,
+        Syntax::Auto | Syntax::Linked => accepted(uids::LINKED_CLUSTER_QUERY, Root::Linked).ok(),
+    };
+    match linked {
+        Some(linked) => Ok(linked),
+        None if syntax == Syntax::Linked => Err(Unaskable::LacksLinkedSyntax.into()),
+        None => accepted(uids::STUDY_ROOT_FIND, Root::Study)
+            .or_else(|refused| accepted(uids::PATIENT_ROOT_FIND, Root::Patient).map_err(|_| refused))
+            .map_err(Interrupt::from),
     }
 }
 
@@ -174,16 +226,7 @@ impl Conversation {
             association = connect(&call.endpoint, &call.options) => association?,
         };
         let latency = began.elapsed();
-        let study_root = association.context_for(uids::STUDY_ROOT_FIND).cloned();
-        let chosen = study_root
-            .map(|context| (context, Root::Study))
-            .or_else(|refused| {
-                let patient_root = association.context_for(uids::PATIENT_ROOT_FIND).cloned();
-                patient_root
-                    .map(|context| (context, Root::Patient))
-                    .map_err(|_| refused)
-            });
-        match chosen {
+        match choose(call.syntax, &association) {
             Ok((context, root)) => Ok(Conversation {
                 association,
                 context,
@@ -196,7 +239,7 @@ impl Conversation {
                 let mut association = association;
                 // It is the refusal that is told, however the release goes.
                 let _ = association.release().await;
-                Err(refused.into())
+                Err(refused)
             }
         }
     }
@@ -215,7 +258,7 @@ impl Conversation {
 
     /// Puts a find to the station.
     pub(super) async fn find<'c>(&'c mut self, call: &Call, keys: &Keys) -> Result<Matches<'c>, Interrupt> {
-        let identifier = call.encode(keys, self.context.transfer_syntax)?;
+        let identifier = call.encode(keys, self.root, self.context.transfer_syntax)?;
         let find = self.association.find(&self.context, &identifier).await?;
         Ok(Matches {
             find,

@@ -137,6 +137,7 @@ impl LinkedQuery {
             target: index,
             configuration: Arc::clone(&request.configuration),
             station: target.station,
+            may_speak_linked: target.may_speak_linked,
             query: Arc::clone(&request.query),
             tls: request.tls.clone(),
             failures_in_a_row: request

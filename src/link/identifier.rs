@@ -7,6 +7,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
+use super::linked_syntax;
 use crate::dimse::charset::{Encoder, Unencodable};
 use crate::dimse::{DataSet, DataSetBuilder, EncodeError, TransferSyntax};
 use crate::model::CharacterSet;
@@ -66,12 +67,30 @@ impl Keys {
             (Some(_), Some(charset)) => Some(charset),
         };
         let named = charset.map_or("", CharacterSet::as_str);
-        let mut identifier = DataSetBuilder::new().put(tags::SPECIFIC_CHARACTER_SET, VR::CS, named);
+        self.write(named, syntax, |key| match charset {
+            Some(charset) => write(key, charset),
+            None => Ok(key.value.clone().into_bytes()),
+        })
+    }
+
+    /// Writes the identifier as the linked syntax wants it.
+    pub(super) fn encode_in_utf8(&self, syntax: TransferSyntax) -> Result<DataSet, WriteError> {
+        self.write(linked_syntax::CHARACTER_SET, syntax, |key| {
+            Ok(key.value.clone().into_bytes())
+        })
+    }
+
+    fn write(
+        &self,
+        character_set: &str,
+        syntax: TransferSyntax,
+        text: impl Fn(&Key) -> Result<Vec<u8>, WriteError>,
+    ) -> Result<DataSet, WriteError> {
+        let mut identifier = DataSetBuilder::new().put(tags::SPECIFIC_CHARACTER_SET, VR::CS, character_set);
         for key in &self.0 {
-            identifier = match charset {
-                _ if key.vr == VR::SQ => identifier.put_items(key.tag, Vec::new()),
-                None => identifier.put(key.tag, key.vr, key.value.as_str()),
-                Some(charset) => identifier.put(key.tag, key.vr, write(key, charset)?),
+            identifier = match key.vr {
+                VR::SQ => identifier.put_items(key.tag, Vec::new()),
+                vr => identifier.put(key.tag, vr, text(key)?),
             };
         }
         identifier.encode(syntax).map_err(WriteError::Unencodable)

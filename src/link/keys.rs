@@ -10,6 +10,7 @@ use dicom_dictionary_std::tags;
 use crate::model::{Level, Query, Uid};
 
 use super::identifier::{Keys, describe};
+use super::linked_syntax;
 
 /// The most queries that one station is asked in place of one with several values in its keys.
 const MAX_QUERIES: usize = 64;
@@ -41,6 +42,8 @@ pub enum KeyError {
 /// The information model of a query (PS3.4 C.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
+    /// As Study Root, with the attributes of the linked syntax.
+    Linked,
     /// Studies are found by any of their attributes.
     Study,
     /// Studies are found by their patient.
@@ -89,9 +92,15 @@ const OF_IMAGE: [(Tag, VR); 3] = [
 
 /// The requests at study level. For Patient Root they are those of one patient, whose ID must be known by then.
 pub fn study_keys(query: &Query, root: Root, patient_id: Option<&str>) -> Result<Vec<Keys>, KeyError> {
-    check(query)?;
     let mut keys = Keys::at("STUDY", &OF_STUDY);
     match root {
+        Root::Linked => {
+            set_patient(&mut keys, query);
+            for key in linked_syntax::keys(query.global_id.as_deref()) {
+                keys.set(key.tag, key.vr, key.value);
+            }
+        }
+        _ if query.global_id.is_some() => return Err(KeyError::GlobalId),
         Root::Study => set_patient(&mut keys, query),
         Root::Patient => keys.set(tags::PATIENT_ID, VR::LO, patient_id.unwrap_or_default()),
     }
@@ -117,7 +126,9 @@ pub fn study_keys(query: &Query, root: Root, patient_id: Option<&str>) -> Result
 
 /// The requests at patient level, with which Patient Root begins.
 pub fn patient_keys(query: &Query) -> Result<Vec<Keys>, KeyError> {
-    check(query)?;
+    if query.global_id.is_some() {
+        return Err(KeyError::GlobalId);
+    }
     let mut keys = Keys::at("PATIENT", &OF_PATIENT);
     set_patient(&mut keys, query);
     let further = further_at(query, Level::Study).filter(|(tag, _)| is_patient_attribute(*tag));
@@ -154,13 +165,6 @@ pub fn image_keys(
     keys.set(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
     let several = set_further(&mut keys, further_at(query, Level::Image))?;
     each_combination(keys, &several)
-}
-
-fn check(query: &Query) -> Result<(), KeyError> {
-    match query.global_id {
-        Some(_) => Err(KeyError::GlobalId),
-        None => Ok(()),
-    }
 }
 
 fn set_patient(keys: &mut Keys, query: &Query) {

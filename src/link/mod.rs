@@ -3,6 +3,7 @@
 //! From the question to the answer:
 //! - [`policy`]: who is asked, and why another is not
 //! - [`keys`], `identifier`: a query as the identifiers of C-FIND requests
+//! - [`linked_syntax`]: what two impaxlinks say beyond strict DICOM, written and read
 //! - `fanout`: all stations asked at the same moment, each by a `session`
 //! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
 //! - `turns`: how many associations to a station are open at once
@@ -28,6 +29,7 @@ mod identifier;
 mod identity;
 pub mod keys;
 mod keywords;
+pub mod linked_syntax;
 pub mod merge;
 pub mod policy;
 mod search;

@@ -38,6 +38,9 @@ pub struct Target {
     pub station: usize,
     /// What it is to the query.
     pub role: Role,
+    /// Whether the linked syntax may be spoken to it. Archive stations, external queries, and stations that are not
+    /// linked are strict DICOM's.
+    pub may_speak_linked: bool,
     /// Why it is not asked; `None` where it is.
     pub skip: Option<Skip>,
 }
@@ -100,6 +103,7 @@ pub fn plan(
             Some(Target {
                 station: index,
                 role,
+                may_speak_linked: role == Role::Linked && *caller == Caller::Internal && station.is_linked(),
                 skip,
             })
         })
@@ -230,6 +234,26 @@ mod tests {
             told,
             ["BOTH the caller is a linked cluster: its queries are not forwarded"]
         );
+    }
+
+    #[test]
+    fn linked_syntax_is_for_internal_queries_of_linked_stations() {
+        let narrowing = Narrowing {
+            from: vec![
+                "BOTH".parse().unwrap(),
+                "PACS".parse().unwrap(),
+                "VIEWER".parse().unwrap(),
+            ],
+            regardless: true,
+            ..Narrowing::default()
+        };
+        let linked = |caller| {
+            let targets = plan(&sites(), &caller, &Query::default(), &narrowing, NOW);
+            let spoken = targets.iter().filter(|target| target.may_speak_linked);
+            spoken.map(|target| target.station).collect::<Vec<_>>()
+        };
+        assert_eq!(linked(Caller::Internal), [0]);
+        assert_eq!(linked(Caller::External), [0_usize; 0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::dimse::{DataSet, Error, Status};
 use crate::model::{IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, Uid};
 
 use super::answer::{AnswerReader, PatientAnswer};
-use super::conversation::{Call, Conversation, Interrupt, Matches};
+use super::conversation::{Call, Conversation, Interrupt, Matches, Unaskable};
 use super::event::{Answer, Event, LowerRow};
 use super::filter::{Filter, Verdict};
 use super::first_sight::{FirstSight, Sight};
@@ -46,6 +46,8 @@ pub(super) struct Search<'s> {
 pub(super) struct Notes {
     /// How long opening the first association took.
     pub(super) latency: Option<std::time::Duration>,
+    /// Whether the station takes the linked syntax, where it was proposed.
+    pub(super) speaks_linked: Option<bool>,
     /// The numbers of matches of the finds that ended well.
     pub(super) counts: Vec<u64>,
     /// How many answers were left out because they are of another issuer than the caller named.
@@ -83,12 +85,13 @@ impl<'s> Search<'s> {
 
     /// Asks the station to the end, and closes the association.
     pub(super) async fn run(&mut self) -> Result<(), Interrupt> {
-        let in_study_root = study_keys(self.query, Root::Study, None)?;
-        self.call.check(&in_study_root)?;
-        self.seen = (in_study_root.len() > 1).then(FirstSight::default);
+        let first_root = self.call.first_root();
+        let all = study_keys(self.query, first_root, None)?;
+        self.call.check(&all, first_root)?;
+        self.seen = (all.len() > 1).then(FirstSight::default);
         let mut line = self.open().await?;
         let searched = match line.root() {
-            Root::Study => self.find_all(&mut line, &in_study_root, None).await,
+            Root::Linked | Root::Study => self.search_by_study(&mut line).await,
             Root::Patient => self.search_by_patient(&mut line).await,
         };
         let searched = match searched {
@@ -97,7 +100,7 @@ impl<'s> Search<'s> {
         };
         // After a failed association there is nothing left to close; closing it says so at once.
         let is_idle = match &searched {
-            Ok(()) | Err(Interrupt::Ended(_)) => true,
+            Ok(()) | Err(Interrupt::Ended(_) | Interrupt::Unaskable(_)) => true,
             Err(Interrupt::Stopped(_)) => self.entry.dicom_status.is_some(),
             Err(_) => false,
         };
@@ -106,10 +109,23 @@ impl<'s> Search<'s> {
     }
 
     async fn open(&mut self) -> Result<Conversation, Interrupt> {
-        let line = Conversation::open(self.call, self.stop.clone()).await?;
+        let opened = Conversation::open(self.call, self.stop.clone()).await;
+        if let Err(Interrupt::Unaskable(Unaskable::LacksLinkedSyntax)) = opened {
+            self.notes.speaks_linked = Some(false);
+        }
+        let line = opened?;
         self.notes.latency.get_or_insert(line.latency());
-        self.entry.syntax = Some("dicom");
+        let is_linked = line.root() == Root::Linked;
+        if self.call.first_root() == Root::Linked {
+            self.notes.speaks_linked = Some(is_linked);
+        }
+        self.entry.syntax = Some(if is_linked { "linked" } else { "dicom" });
         Ok(line)
+    }
+
+    async fn search_by_study(&mut self, line: &mut Conversation) -> Result<(), Interrupt> {
+        let all = study_keys(self.query, line.root(), None)?;
+        self.find_all(line, &all, None).await
     }
 
     /// Patient Root: the patients first, then the studies of each.
@@ -237,7 +253,7 @@ impl<'s> Search<'s> {
         lower: &mut Vec<LowerRow>,
     ) -> Result<(), Interrupt> {
         let patient_id = match line.root() {
-            Root::Study => None,
+            Root::Linked | Root::Study => None,
             Root::Patient => Some(study.patient_id.id.clone()),
         };
         let patient_id = patient_id.as_deref();

@@ -3,7 +3,7 @@
 //! Invariant: it ends with exactly one [`Ended`], and every failure becomes words there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) configuration: Arc<Configuration>,
     /// Its place in the configuration.
     pub(super) station: usize,
+    /// Whether the policy allows the linked syntax there.
+    pub(super) may_speak_linked: bool,
     pub(super) query: Arc<Query>,
     pub(super) tls: LinkTls,
     /// How often its link has failed before, without a success since.
@@ -60,7 +62,13 @@ impl Session {
         let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Searched);
         let settings = &self.configuration.settings;
         let callers_charset = self.query.character_set.as_ref();
-        let call = match Call::new(station, settings, &self.tls, callers_charset) {
+        let call = match Call::new(
+            station,
+            settings,
+            &self.tls,
+            callers_charset,
+            self.may_speak_linked,
+        ) {
             Ok(call) => call,
             Err(reason) => {
                 entry.outcome = Outcome::Failed;
@@ -96,7 +104,7 @@ impl Session {
         }
         details.extend(remarks(&entry, &notes, reads_as_latin));
         entry.detail = (!details.is_empty()).then(|| details.join("; "));
-        let report = self.report(&entry, &searched, notes.latency, station);
+        let report = self.report(&entry, &searched, &notes, station);
         entry.retry_at = match &report {
             Some(LinkReport {
                 outcome: LinkOutcome::Failed { next_try, .. },
@@ -137,7 +145,7 @@ impl Session {
         &self,
         entry: &LedgerEntry,
         searched: &Result<(), Interrupt>,
-        latency: Option<Duration>,
+        notes: &Notes,
         station: &Station,
     ) -> Option<LinkReport> {
         let at = Timestamp::now();
@@ -153,8 +161,8 @@ impl Session {
             }
         } else {
             LinkOutcome::Answered {
-                latency: latency?,
-                speaks_linked: None,
+                latency: notes.latency?,
+                speaks_linked: notes.speaks_linked,
             }
         };
         Some(LinkReport {

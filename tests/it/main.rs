@@ -18,6 +18,7 @@ mod environment;
 mod fake_peer;
 mod ledger;
 mod linked_query;
+mod linked_syntax;
 mod mapping;
 mod misbehaving_peers;
 mod odd_answers;

@@ -18,7 +18,11 @@ const JANE: [(&str, &str); 5] = [
 
 #[test]
 fn what_is_always_asked_for() {
-    let brought = ask(FakePeer::start(answer([])), &[], &["-k", "StudyDate=*"]);
+    let brought = ask(
+        FakePeer::start(answer([])),
+        &["--syntax", "dicom"],
+        &["-k", "StudyDate=*"],
+    );
     let asked = &brought.peer.ended(1)[0].requests[0];
     assert_eq!(
         asked.sop_class_uid,

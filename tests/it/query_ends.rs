@@ -408,6 +408,7 @@ fn a_caller_that_reads_slowly_fails_no_station() {
         targets: vec![Target {
             station: 0,
             role: Role::Linked,
+            may_speak_linked: true,
             skip: None,
         }],
         tls: impaxlink::link::tls::LinkTls::default(),
