@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::error::ExitStatus;
@@ -64,6 +64,7 @@ struct Known {
     configuration: Configuration,
     last_save: Option<SavedGeneration>,
     health: BTreeMap<StationName, LinkHealth>,
+    missing: BTreeMap<StationName, u64>,
 }
 
 fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
@@ -75,6 +76,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
     Ok(Known {
         last_save: store.saved_generation(configuration.generation)?,
         health: store.link_health()?,
+        missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
     })
 }
@@ -111,8 +113,8 @@ struct LinkView {
     health: &'static str,
     last_success: Option<Timestamp>,
     latency_ms: Option<u64>,
-    /// Null as long as the store keeps no ledgers to count in.
-    partial_24h: Option<u64>,
+    /// In how many queries of the last 24 hours it should have answered and did not, or not fully.
+    partial_24h: u64,
     next_try: Option<Timestamp>,
     queued: u64,
     detail: Option<String>,
@@ -182,7 +184,7 @@ impl Picture {
             latency_ms: health
                 .and_then(|health| health.latency)
                 .map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
-            partial_24h: None,
+            partial_24h: self.saved.missing.get(&station.name).copied().unwrap_or(0),
             next_try: self.next_try(station),
             queued: 0,
             detail: health.and_then(|health| health.detail.clone()),

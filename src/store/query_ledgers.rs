@@ -4,6 +4,7 @@
 //! records one takes a few out that are older than `ledger.keep_days`, so that they never pile up and no query waits for
 //! a long clean-up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use super::configuration::{self, list, moment, parsed, unreadable};
 use super::link_health::one_line;
 use super::{Store, StoreError};
-use crate::model::{Asker, LEDGER_KEEP_DAYS, LedgerEntry, LedgerId, QueryLedger, Told};
+use crate::model::{Asker, LEDGER_KEEP_DAYS, LedgerEntry, LedgerId, QueryLedger, StationName, Told};
 
 /// How many old ledgers are taken out for each that is recorded, at most: twice as many go as come.
 const REMOVED_FOR_EACH: usize = 2;
@@ -33,6 +34,10 @@ const INSERT_ENTRY: &str = "INSERT INTO query_ledger_entry (ledger, place, stati
 
 const ENTRIES: &str = "SELECT station, outcome, was_due, matches, filtered, dropped, elapsed_us, syntax, dicom_status, \
     unverified_keys, retry_at, detail FROM query_ledger_entry WHERE ledger = ?1 ORDER BY place";
+
+/// A caller's cancel is no fault of a station's.
+const MISSING: &str = "SELECT station, count(*) FROM query_ledger_entry WHERE ledger >= ?1 AND was_due = 1 \
+    AND outcome NOT IN ('searched', 'cancelled') GROUP BY station";
 
 const PRUNE: &str = "DELETE FROM query_ledger WHERE id IN \
     (SELECT id FROM query_ledger WHERE id < ?1 ORDER BY id LIMIT ?2)";
@@ -84,6 +89,18 @@ impl Store {
             };
             let ledgers = statement.query_map(parameters, |row| with_entries(&snapshot, ledger(row)?))?;
             ledgers.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// For each station, in how many queries since then it should have answered and did not, or not fully.
+    pub fn missing_answers(&self, since: Timestamp) -> Result<BTreeMap<StationName, u64>, StoreError> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(MISSING)?;
+            let counts = statement.query_map([LedgerId::prefix(since)], |row| {
+                Ok((parsed(row, 0)?, row.get(1)?))
+            })?;
+            counts.collect()
         };
         self.sqlite(read())
     }

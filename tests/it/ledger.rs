@@ -324,3 +324,36 @@ fn a_query_whose_reader_hung_up_is_recorded_too() {
     assert_eq!(items.len(), 1, "{listed:#}");
     assert_eq!(items[0]["ledger"].as_array().unwrap().len(), 2, "{listed:#}");
 }
+
+#[test]
+fn missing_answers_are_counted_for_each_station() {
+    let folder = StoreFolder::new();
+    let store = folder.open();
+    let skipped_by_flag = LedgerEntry {
+        was_due: false,
+        ..entry("SITED", Outcome::Skipped)
+    };
+    let now = vec![
+        entry("PACS", Outcome::Searched),
+        entry("SITEB", Outcome::Failed),
+        entry("SITEC", Outcome::Cancelled),
+        skipped_by_flag,
+    ];
+    let truncated = vec![
+        entry("SITEB", Outcome::Truncated),
+        entry("SITEC", Outcome::Skipped),
+    ];
+    let long_ago = vec![entry("SITEB", Outcome::Failed)];
+    let ledgers = [
+        ledger(ago(1), 1, now),
+        ledger(ago(2), 2, truncated),
+        ledger(ago(30), 3, long_ago),
+    ];
+    store.record_ledgers(&ledgers).unwrap();
+    let missing = store.missing_answers(ago(24)).unwrap();
+    let told: Vec<(&str, u64)> = missing
+        .iter()
+        .map(|(name, count)| (name.as_str(), *count))
+        .collect();
+    assert_eq!(told, [("SITEB", 2), ("SITEC", 1)]);
+}
