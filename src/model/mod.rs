@@ -46,8 +46,8 @@ pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
 pub use query::{Level, Query};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
 pub use settings::{
-    ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, RELOAD_COMMAND, SETTING_KEYS, SettingKey, Settings,
-    TlsCallers, setting_key,
+    ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, RELOAD_COMMAND, SETTING_KEYS, SettingKey,
+    Settings, TlsCallers, setting_key,
 };
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;

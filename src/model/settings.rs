@@ -3,6 +3,8 @@
 //! Invariant: a `Settings` holds only known keys with values that pass their rule, so the typed getters can't fail.
 //! Defaults that come from the machine (the host's name) are not here: this room is pure.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::rules::{
+    is, is_absolute_path, is_count, is_days, is_duration, is_large_count, is_message_length, is_not_empty,
+    is_on_partial, is_pdu_length, is_socket_address, is_tls_callers,
+};
 use super::{AeTitle, ClusterName, Invalid, Issuer, OnPartial, parse_duration};
 
 /// Whether callers over TLS show a certificate.
@@ -37,6 +43,9 @@ pub struct SettingKey {
 
 /// The command run after each save, for systems that are not ours. It runs as a program, so it has rules of its own.
 pub const RELOAD_COMMAND: &str = "reload.command";
+
+/// The folder of the embedded archive.
+pub const ARCHIVE_PATH: &str = "archive.path";
 
 /// How many days the ledgers of past queries are kept.
 pub const LEDGER_KEEP_DAYS: &str = "ledger.keep_days";
@@ -69,6 +78,12 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "",
         "issuer of the local cluster's patient IDs",
         is::<Issuer>,
+    ),
+    key(
+        ARCHIVE_PATH,
+        "",
+        "where the embedded archive keeps its files and index; the folder archive beside the store where unset",
+        is_absolute_path,
     ),
     key(
         RELOAD_COMMAND,
@@ -291,6 +306,12 @@ impl Settings {
         }
     }
 
+    /// The folder of the embedded archive, of the cluster whose store is at `store`.
+    pub fn archive_path(&self, store: &Path) -> PathBuf {
+        self.path(ARCHIVE_PATH)
+            .unwrap_or_else(|| store.with_file_name("archive"))
+    }
+
     /// The file that a `tls.…` key names, where one is set.
     pub fn path(&self, name: &'static str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)
@@ -367,94 +388,6 @@ impl From<Settings> for BTreeMap<String, String> {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
-    }
-}
-
-fn is<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<(), Invalid> {
-    text.parse::<T>().map(drop)
-}
-
-fn is_duration(text: &str) -> Result<(), Invalid> {
-    parse_duration(text).map(drop)
-}
-
-fn is_socket_address(text: &str) -> Result<(), Invalid> {
-    let rule = "it is an address and a port, like 0.0.0.0:11112 or [::]:11112";
-    text.parse::<SocketAddr>()
-        .map(drop)
-        .map_err(|_| Invalid::new("listen", text, rule))
-}
-
-fn is_not_empty(text: &str) -> Result<(), Invalid> {
-    if text.is_empty() {
-        Err(Invalid::new(
-            "setting",
-            text,
-            "it must not be empty; use 'config unset'",
-        ))
-    } else {
-        Ok(())
-    }
-}
-
-fn is_absolute_path(text: &str) -> Result<(), Invalid> {
-    if Path::new(text).is_absolute() {
-        Ok(())
-    } else {
-        Err(Invalid::new("setting", text, "it is the absolute path of a file"))
-    }
-}
-
-fn is_tls_callers(text: &str) -> Result<(), Invalid> {
-    match text {
-        "none" | "optional" | "required" => Ok(()),
-        _ => Err(Invalid::new(
-            "tls.callers",
-            text,
-            "it is 'none', 'optional' or 'required'",
-        )),
-    }
-}
-
-fn is_on_partial(text: &str) -> Result<(), Invalid> {
-    match text {
-        "success" | "failure" => Ok(()),
-        _ => Err(Invalid::new(
-            "query.on_partial",
-            text,
-            "it is 'success' or 'failure'",
-        )),
-    }
-}
-
-fn is_count(text: &str) -> Result<(), Invalid> {
-    within(text, 1, 100_000)
-}
-
-fn is_days(text: &str) -> Result<(), Invalid> {
-    within(text, 1, 3650)
-}
-
-fn is_large_count(text: &str) -> Result<(), Invalid> {
-    within(text, 1, 100_000_000)
-}
-
-fn is_pdu_length(text: &str) -> Result<(), Invalid> {
-    within(text, 4096, 1 << 24)
-}
-
-fn is_message_length(text: &str) -> Result<(), Invalid> {
-    within(text, 1 << 16, 1 << 30)
-}
-
-fn within(text: &str, least: usize, most: usize) -> Result<(), Invalid> {
-    match text.parse::<usize>() {
-        Ok(number) if (least..=most).contains(&number) => Ok(()),
-        _ => Err(Invalid::new(
-            "number",
-            text,
-            format!("it is a whole number from {least} to {most}"),
-        )),
     }
 }
 
