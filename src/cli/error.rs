@@ -4,6 +4,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::archive::ArchiveError;
 use crate::model::Invalid;
 use crate::service::ServeError;
 use crate::service::control::ControlError;
@@ -156,6 +157,9 @@ fn classify(error: &anyhow::Error) -> (ExitStatus, Option<String>) {
         if let Some(error) = cause.downcast_ref::<StoreError>() {
             return (store_status(error), store_hint(error));
         }
+        if let Some(outcome) = cause.downcast_ref::<ArchiveError>().and_then(archive_status) {
+            return outcome;
+        }
         match cause.downcast_ref::<VerifyError>() {
             Some(VerifyError::Store(error)) => return (store_status(error), store_hint(error)),
             Some(VerifyError::Broken(_)) => {
@@ -204,6 +208,28 @@ fn serve_status(error: &ServeError) -> Option<(ExitStatus, Option<String>)> {
         ServeError::Listen { .. } => (
             ExitStatus::Failed,
             "'impaxlink config set listen ADDRESS:PORT' names another; ports below 1024 need CAP_NET_BIND_SERVICE",
+        ),
+        _ => return None,
+    };
+    Some((status, Some(hint.to_owned())))
+}
+
+/// `None` where there is nothing to say but the error.
+fn archive_status(error: &ArchiveError) -> Option<(ExitStatus, Option<String>)> {
+    let (status, hint) = match error {
+        ArchiveError::InUse(_) => (ExitStatus::Busy, "stop the service and other imports first"),
+        ArchiveError::IndexMissing(_) => (
+            ExitStatus::Failed,
+            "'impaxlink archive reindex' makes it again from the files",
+        ),
+        ArchiveError::MadeByNewer(_) => (ExitStatus::Failed, "use the newer impaxlink"),
+        ArchiveError::Full(_) => (
+            ExitStatus::Failed,
+            "make room, then try again: what was stored stays",
+        ),
+        ArchiveError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => (
+            ExitStatus::NotPermitted,
+            "run as the archive's owner, or name another place with 'impaxlink config set archive.path'",
         ),
         _ => return None,
     };

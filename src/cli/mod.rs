@@ -12,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::CompleteEnv;
 
+mod archive;
 mod attribution;
 mod audit;
 mod change;
@@ -121,6 +122,9 @@ enum Command {
     /// See and change the tables that give a study's specialty and body part
     #[command(subcommand)]
     Mapping(mapping::MappingCommand),
+    /// Fill and look after the archive that impaxlink itself keeps
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
     /// See past linked queries: who asked, what each station did, what the caller was told
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -193,6 +197,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
     }
     match command {
         Command::Station(command) => station::run(ui, command),
+        Command::Archive(command) => archive::run(ui, command),
         Command::Ledger(command) => ledger::run(ui, command),
         Command::Mapping(command) => mapping::run(ui, command),
         Command::Generation(command) => generation::run(ui, command),

@@ -5,6 +5,7 @@ mod support;
 mod administration;
 mod architecture;
 mod archive;
+mod archive_command;
 mod archive_crash;
 mod archive_import;
 mod archive_matching;

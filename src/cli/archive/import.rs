@@ -1,0 +1,159 @@
+//! `archive import`: files and folders taken into the embedded archive.
+//!
+//! Invariant: each file that is DICOM and could not be taken is named, and the status says that there was one.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{progress_line, show};
+use crate::archive::{Archive, ArchiveError, ImportCounts, Imported, Outcome};
+use crate::cli::error::ExitStatus;
+use crate::cli::output::Ui;
+use crate::cli::table::Columns;
+use crate::cli::view::Document;
+use crate::cli::{Format, change};
+
+/// Take DICOM files and all that are in folders.
+///
+/// What is stored already is left as it is; other data under a UID that is stored are kept aside. It can be broken off at
+/// any time and begun again: what was stored until then stays. The exit status is 1 where a DICOM file could not be
+/// taken. Works beside the running service.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    impaxlink archive import /media/cdrom\n  \
+    impaxlink archive import study1 study2/*.dcm --json")]
+pub struct ImportArgs {
+    /// Files and folders; links to folders within them are not followed
+    #[arg(value_name = "PATH", required = true, value_hint = clap::ValueHint::AnyPath)]
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct ImportView {
+    stored: u64,
+    already_stored: u64,
+    kept_aside: u64,
+    not_dicom: u64,
+    dicomdirs: u64,
+    damaged: u64,
+    unreachable: u64,
+}
+
+impl From<ImportCounts> for ImportView {
+    fn from(counts: ImportCounts) -> Self {
+        ImportView {
+            stored: counts.stored,
+            already_stored: counts.already_stored,
+            kept_aside: counts.kept_aside,
+            not_dicom: counts.not_dicom,
+            dicomdirs: counts.directories,
+            damaged: counts.damaged,
+            unreachable: counts.unreachable,
+        }
+    }
+}
+
+impl ImportView {
+    fn cells(&self) -> [(&'static str, u64); 7] {
+        [
+            ("stored", self.stored),
+            ("already_stored", self.already_stored),
+            ("kept_aside", self.kept_aside),
+            ("not_dicom", self.not_dicom),
+            ("dicomdirs", self.dicomdirs),
+            ("damaged", self.damaged),
+            ("unreachable", self.unreachable),
+        ]
+    }
+}
+
+/// Runs the command.
+pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
+    let configuration = change::current(ui)?;
+    let archive = Archive::open(&configuration.settings.archive_path(ui.store_path()))?;
+    let progress = progress_line(ui);
+    let counts = archive.import(&args.paths, |path, imported, counts| {
+        if let Some(notice) = notice(path, imported) {
+            progress.suspend(|| ui.warning(&notice));
+        }
+        if !progress.is_hidden() {
+            progress.set_message(so_far(counts));
+        }
+        ControlFlow::Continue(())
+    })?;
+    progress.finish_and_clear();
+    tell(ui, &counts.into())?;
+    if !configuration.stations.iter().any(|station| station.is_embedded()) {
+        ui.notice(
+            "note: no query finds these studies yet ('impaxlink station add OWN --kind archive --embedded')",
+        );
+    }
+    let all_taken = counts.damaged == 0 && counts.unreachable == 0;
+    Ok(if all_taken {
+        ExitStatus::Done
+    } else {
+        ExitStatus::Failed
+    })
+}
+
+/// What people should know of one file.
+fn notice(path: &Path, imported: &Imported) -> Option<String> {
+    let path = show(path);
+    match imported {
+        Imported::Taken(Outcome::KeptAside) => Some(format!(
+            "{path}: kept aside, as other data are stored under its UID"
+        )),
+        Imported::Damaged(error) => Some(format!("{path}: not taken: {}", in_full(error))),
+        Imported::Unreachable(error) => Some(in_full(error)),
+        Imported::Taken(_) | Imported::NotDicom | Imported::Directory => None,
+    }
+}
+
+fn in_full(error: &ArchiveError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
+}
+
+fn so_far(counts: &ImportCounts) -> String {
+    let others = counts.already_stored + counts.kept_aside + counts.not_dicom + counts.directories;
+    let bad = counts.damaged + counts.unreachable;
+    format!("{} stored, {others} others, {bad} not taken", counts.stored)
+}
+
+fn tell(ui: &mut Ui, view: &ImportView) -> anyhow::Result<()> {
+    let cells = view.cells();
+    match ui.format() {
+        Format::Json | Format::Ndjson => ui.json(&Document::new(view))?,
+        Format::Csv => {
+            let values = cells.map(|(_, count)| count.to_string());
+            ui.csv(&cells.map(|(name, _)| name), [values])?;
+        }
+        Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Table => {
+            let mut table = Columns::new(&[]);
+            for (name, count) in cells
+                .iter()
+                .filter(|(name, count)| *name == "stored" || *count > 0)
+            {
+                table.row([name.replace('_', " "), count.to_string()]);
+            }
+            ui.table(table)?;
+        }
+    }
+    Ok(())
+}

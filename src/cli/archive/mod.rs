@@ -1,0 +1,80 @@
+//! `archive`: the embedded archive. One file a subcommand.
+//!
+//! Invariant: only an import makes an archive; the others find one or say that there is none.
+
+mod import;
+mod reindex;
+mod stats;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::change;
+use super::error::{ExitStatus, Problem};
+use super::output::Ui;
+
+/// Fill and look after the archive that impaxlink itself keeps.
+///
+/// Its files and index are in the folder archive beside the store, or where the setting archive.path says. Objects are
+/// kept as they came, as DICOM files; the index can be made again from them. A station of kind archive that is
+/// 'embedded' has the studies of it found by queries.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  \
+    impaxlink station add OWN --kind archive --embedded\n  \
+    impaxlink archive import /media/cdrom\n  \
+    impaxlink archive stats")]
+pub enum ArchiveCommand {
+    /// Take DICOM files and all that are in folders
+    Import(import::ImportArgs),
+    /// Make the index again from the files
+    Reindex(reindex::ReindexArgs),
+    /// Show how much is stored, and what was kept aside
+    Stats(stats::StatsArgs),
+}
+
+/// Runs the subcommand.
+pub fn run(ui: &mut Ui, command: ArchiveCommand) -> anyhow::Result<ExitStatus> {
+    match command {
+        ArchiveCommand::Import(args) => import::run(ui, args),
+        ArchiveCommand::Reindex(args) => reindex::run(ui, args),
+        ArchiveCommand::Stats(args) => stats::run(ui, args),
+    }
+}
+
+/// The folder of an archive that is there.
+fn existing_path(ui: &Ui) -> anyhow::Result<PathBuf> {
+    let path = change::current(ui)?.settings.archive_path(ui.store_path());
+    if path.is_dir() {
+        return Ok(path);
+    }
+    let message = format!("there is no archive at {}", show(&path));
+    let hint =
+        "'impaxlink archive import' makes one; 'impaxlink config set archive.path' names another place";
+    Err(Problem::new(ExitStatus::NotFound, message).hint(hint).into())
+}
+
+/// A line on a terminal that tells how far it is; elsewhere nothing.
+fn progress_line(ui: &Ui) -> ProgressBar {
+    use std::io::IsTerminal as _;
+    if ui.is_quiet() || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
+}
+
+/// A path that can be shown on a terminal.
+fn show(path: &Path) -> String {
+    path.to_string_lossy()
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
+}
