@@ -45,7 +45,7 @@ pub(super) fn final_response(
 fn of_ledger(ledger: &[(Role, LedgerEntry)], on_partial: OnPartial) -> (Status, Option<String>) {
     if !ledger.iter().any(|(role, _)| *role == Role::Archive) {
         let comment = "there is no archive station".to_owned();
-        return (Status::UNABLE_TO_PROCESS, Some(comment));
+        return (UNABLE_TO_ANSWER, Some(comment));
     }
     let missing = Some(missing(ledger));
     match completeness(ledger.iter().map(|(role, entry)| (*role, entry))) {
@@ -135,7 +135,7 @@ mod tests {
         let ledger = [archive(Outcome::Failed), site("SITEB", Outcome::Searched)];
         let comment = "1 of 2 sites did not answer: PACS".to_owned();
         assert_eq!(told(&ledger, OnPartial::Success), (0xC001, comment));
-        assert_eq!(told(&ledger[1..], OnPartial::Success).0, 0xC000);
+        assert_eq!(told(&ledger[1..], OnPartial::Success).0, 0xC001);
     }
 
     #[test]

@@ -260,7 +260,7 @@ fn an_identifier_of_no_sense_is_refused_and_the_association_goes_on() {
     let seen = reader.find(&["PatientName"]);
     assert_eq!(
         (seen.status, seen.comment.as_str()),
-        (0xC000, "there is no archive station")
+        (0xC001, "there is no archive station")
     );
     reader.release();
 }
