@@ -14,6 +14,7 @@ use impaxlink::model::{Configuration, Endpoint, Outcome, Query, Settings, Statio
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::support::brought::study;
 use super::support::env::Env;
 use super::support::fake_peer::script::{Acceptance, Flood, Step, a_match, answer, elements};
 use super::support::fake_peer::{Ended, FakePeer};
@@ -53,6 +54,22 @@ fn a_limit_cancels_at_the_peer_and_is_no_failure() {
         Ended::Released,
         "it ended with FE00, so there is nothing to abort"
     );
+}
+
+#[test]
+fn an_answer_cut_by_a_limit_is_never_called_complete() {
+    let three = ["1.1", "1.2", "1.3"].map(study);
+    let peer = FakePeer::start(answer(three));
+    let env = Env::new();
+    add_archive(&env, "PACS", "PACS", peer.port, &[]);
+    for format in ["json", "ndjson"].repeat(5) {
+        let run = env.impaxlink(&["query", "--limit", "1", "--format", format]);
+        run.success();
+        let end = run.ndjson().pop().unwrap();
+        assert_eq!(end["complete"], json!(false), "{run:#?}");
+    }
+    let whole = env.impaxlink(&["query", "--limit", "3", "--json"]);
+    assert_eq!(whole.json()["items"].as_array().unwrap().len(), 3);
 }
 
 #[test]

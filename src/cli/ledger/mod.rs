@@ -53,14 +53,17 @@ fn gist(ledger: &QueryLedger) -> String {
     let due = ledger.entries.iter().filter(|entry| entry.was_due);
     let (answered, missing): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) =
         due.partition(|entry| entry.is_complete());
-    let (failed, cut): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) = missing
+    let failed: Vec<&LedgerEntry> = missing
         .iter()
-        .partition(|entry| entry.outcome != Outcome::Cancelled);
+        .copied()
+        .filter(|entry| entry.outcome != Outcome::Cancelled)
+        .collect();
     let all = answered.len() + missing.len();
-    let word = match (ledger.complete, failed.is_empty(), cut.is_empty()) {
-        (true, ..) => "complete",
-        (_, true, false) => "cut by the caller",
-        _ => "INCOMPLETE",
+    let word = match (ledger.complete, failed.is_empty()) {
+        (true, _) => "complete",
+        // Also where all stations had ended before the cancel reached them.
+        (false, true) => "cut by the caller",
+        (false, false) => "INCOMPLETE",
     };
     let mut text = format!("{word}, {} of {all} stations", answered.len());
     let not_asked = ledger.entries.iter().filter(|entry| !entry.was_due);

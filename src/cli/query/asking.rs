@@ -67,6 +67,8 @@ pub struct Asked {
     has_begun: bool,
     /// Answers that could not be written in the format asked for.
     pub unwritable: u64,
+    /// Whether a study came after the cut, and was left out.
+    has_left_out: bool,
 }
 
 impl Asked {
@@ -76,7 +78,11 @@ impl Asked {
             .ledger
             .iter()
             .filter_map(|(target, entry)| Some((targets.get(*target)?.role, entry)));
-        completeness(entries)
+        match completeness(entries) {
+            // A fast station ends before the cancel reaches it.
+            Completeness::Complete if self.has_left_out => Completeness::Cut,
+            other => other,
+        }
     }
 
     /// The merged studies; they can be taken once.
@@ -127,6 +133,7 @@ impl<'u> Asking<'u> {
                 level: request.query.level,
                 has_begun: false,
                 unwritable: 0,
+                has_left_out: false,
             },
         }
     }
@@ -217,6 +224,7 @@ impl<'u> Asking<'u> {
     fn take_answer(&mut self, answer: Answer, query: &LinkedQuery) -> anyhow::Result<()> {
         // After a cut only more of the studies that are there is of use.
         if self.asked.cut.is_some() && !self.sight.has_seen(&answer.study) {
+            self.asked.has_left_out = true;
             return Ok(());
         }
         let sight = self.sight.see(&answer.study);
