@@ -2,10 +2,14 @@
 //!
 //! Invariants: the block's number comes from its creator element, whichever it is (PS3.5 7.8.1); we write the first.
 //! Elements of the block that we don't know are passed over, so that versions N and N−1 understand each other. Text
-//! is UTF-8 as it is written; as it is read, it is the caller's to decode. What an answer is, is `answer`'s.
+//! is UTF-8 as it is written; as it is read, it is the caller's to decode. What an answer is, is `answer`'s; what a
+//! cluster says of itself, `cluster`'s.
+
+mod cluster;
 
 use dicom_core::{Tag, VR};
 
+pub use self::cluster::{ClusterAnswer, ClusterStation, LEVEL as CLUSTER_LEVEL};
 use super::identifier::Key;
 use crate::dimse::{DataSetBuilder, Element, trim_padding};
 use crate::model::{Availability, ClusterName, Uid};
@@ -19,7 +23,7 @@ const GROUP: u16 = 0x2711;
 const FIRST_BLOCK: u8 = 0x10;
 const CREATOR_TAG: Tag = Tag(GROUP, FIRST_BLOCK as u16);
 
-/// An element of the block that tells of a study.
+/// An element of the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkedElement {
     /// Report status.
@@ -38,11 +42,41 @@ pub enum LinkedElement {
     ClusterUid,
     /// The ID that is the same in all clusters.
     GlobalPatientId,
+    /// Of all that the mapping tables can give.
+    VocabularyDigest,
+    /// The stations that a cluster knows.
+    Stations,
+    /// Of one of them.
+    StationName,
+    /// Of one of them.
+    StationHost,
+    /// Of one of them.
+    StationPort,
+    /// In UTC.
+    ClusterClock,
 }
 
 impl LinkedElement {
     /// All of them, in the order of their tags.
-    pub const ALL: [LinkedElement; 8] = [
+    pub const ALL: [LinkedElement; 14] = [
+        LinkedElement::InterpretationStatus,
+        LinkedElement::BestStudyLocation,
+        LinkedElement::Specialty,
+        LinkedElement::LinkedBodyPart,
+        LinkedElement::VerifiedStatus,
+        LinkedElement::ClusterName,
+        LinkedElement::ClusterUid,
+        LinkedElement::GlobalPatientId,
+        LinkedElement::VocabularyDigest,
+        LinkedElement::Stations,
+        LinkedElement::StationName,
+        LinkedElement::StationHost,
+        LinkedElement::StationPort,
+        LinkedElement::ClusterClock,
+    ];
+
+    /// Those that tell of a study.
+    pub const OF_STUDY: [LinkedElement; 8] = [
         LinkedElement::InterpretationStatus,
         LinkedElement::BestStudyLocation,
         LinkedElement::Specialty,
@@ -64,6 +98,12 @@ impl LinkedElement {
             LinkedElement::ClusterName => 0x06,
             LinkedElement::ClusterUid => 0x07,
             LinkedElement::GlobalPatientId => 0x0A,
+            LinkedElement::VocabularyDigest => 0x0B,
+            LinkedElement::Stations => 0x0D,
+            LinkedElement::StationName => 0x0E,
+            LinkedElement::StationHost => 0x0F,
+            LinkedElement::StationPort => 0x10,
+            LinkedElement::ClusterClock => 0x11,
         }
     }
 
@@ -72,6 +112,9 @@ impl LinkedElement {
         match self {
             LinkedElement::BestStudyLocation | LinkedElement::VerifiedStatus => VR::CS,
             LinkedElement::ClusterUid => VR::UI,
+            LinkedElement::Stations => VR::SQ,
+            LinkedElement::StationPort => VR::US,
+            LinkedElement::ClusterClock => VR::DT,
             _ => VR::LO,
         }
     }
@@ -80,6 +123,11 @@ impl LinkedElement {
     pub fn tag(self) -> Tag {
         Tag(GROUP, u16::from_be_bytes([FIRST_BLOCK, self.number()]))
     }
+}
+
+/// Whether an attribute is of the group in which the block is.
+pub fn is_of_group(tag: Tag) -> bool {
+    tag.group() == GROUP
 }
 
 /// Finds the elements of the block while a data set is walked in the order of its tags.
@@ -126,7 +174,7 @@ pub struct LinkedAttributes {
 }
 
 impl LinkedAttributes {
-    /// The value of an element, in Unicode.
+    /// The value of an element of a study, in Unicode.
     pub fn value(&self, element: LinkedElement) -> Option<&str> {
         match element {
             LinkedElement::InterpretationStatus => self.interpretation_status.as_deref(),
@@ -137,10 +185,11 @@ impl LinkedAttributes {
             LinkedElement::ClusterName => self.cluster_name.as_ref().map(ClusterName::as_str),
             LinkedElement::ClusterUid => self.cluster_uid.as_ref().map(Uid::as_str),
             LinkedElement::GlobalPatientId => self.global_patient_id.as_deref(),
+            _ => None,
         }
     }
 
-    /// Takes the value of an element; one that has no meaning there is not known.
+    /// Takes the value of an element of a study; one that has no meaning there is not known.
     pub fn learn(&mut self, element: LinkedElement, value: String) {
         match element {
             LinkedElement::InterpretationStatus => self.interpretation_status = Some(value),
@@ -151,10 +200,11 @@ impl LinkedAttributes {
             LinkedElement::ClusterName => self.cluster_name = value.parse().ok(),
             LinkedElement::ClusterUid => self.cluster_uid = value.parse().ok(),
             LinkedElement::GlobalPatientId => self.global_patient_id = Some(value),
+            _ => {}
         }
     }
 
-    /// Adds the block with those elements to an identifier that is written in [`CHARACTER_SET`].
+    /// Adds the block with those elements of a study to an identifier that is written in [`CHARACTER_SET`].
     pub fn put(&self, identifier: DataSetBuilder, elements: &[LinkedElement]) -> DataSetBuilder {
         let with_creator = identifier.put(CREATOR_TAG, VR::LO, CREATOR);
         elements.iter().fold(with_creator, |identifier, element| {
@@ -171,7 +221,7 @@ pub(super) fn keys(global_id: Option<&str>) -> impl Iterator<Item = Key> {
         vr: VR::LO,
         value: CREATOR.to_owned(),
     };
-    let elements = LinkedElement::ALL.into_iter().map(move |element| Key {
+    let elements = LinkedElement::OF_STUDY.into_iter().map(move |element| Key {
         tag: element.tag(),
         vr: element.vr(),
         value: match element {
@@ -264,7 +314,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(attributes in any_attributes()) {
-            let written = attributes.put(DataSetBuilder::new(), &LinkedElement::ALL).encode(EXPLICIT).unwrap();
+            let written = attributes.put(DataSetBuilder::new(), &LinkedElement::OF_STUDY).encode(EXPLICIT).unwrap();
             prop_assert_eq!(read(&written), attributes);
         }
 

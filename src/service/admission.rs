@@ -50,6 +50,7 @@ pub(super) struct Calls {
     address: IpAddr,
     transport: Transport,
     is_impaxlink: bool,
+    speaks_linked: bool,
 }
 
 impl Calls {
@@ -61,6 +62,8 @@ impl Calls {
             address: request.peer.address.ip(),
             transport,
             is_impaxlink: request.peer.implementation_class_uid == uids::IMPLEMENTATION_CLASS_UID,
+            speaks_linked: (request.abstract_syntaxes.iter())
+                .any(|syntax| syntax == uids::LINKED_CLUSTER_QUERY),
         }
     }
 
@@ -83,9 +86,14 @@ impl Calls {
         self.address
     }
 
+    /// Whether it has proposed the linked syntax.
+    pub(super) fn speaks_linked(&self) -> bool {
+        self.speaks_linked
+    }
+
     /// As what it queries, being `station`. Another impaxlink asks for a cluster of its own, known to be linked or not.
     pub(super) fn queries_as(&self, station: &Station) -> Caller {
-        match self.is_impaxlink {
+        match self.is_impaxlink || self.speaks_linked {
             true => Caller::LinkedCluster,
             false => Caller::of(station),
         }

@@ -15,9 +15,9 @@ use super::listener::Transport;
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
     self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler,
-    Limits, PresentationContext, Rejection, ScpOptions, Status, uids,
+    Limits, PresentationContext, Rejection, ScpOptions, Status, TransferSyntax, uids,
 };
-use crate::model::StationName;
+use crate::model::{Station, StationName};
 
 /// Serves the connection until it ends, in whatever way.
 pub(super) async fn serve_connection(
@@ -150,10 +150,23 @@ impl Connection<'_> {
             calls,
             _open: open,
         };
-        let services = [uids::VERIFICATION, uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND];
-        let services = services.into_iter().map(PresentationContext::new).collect();
+        if caller.calls.speaks_linked() && !station.is_linked() {
+            log(&"linked syntax from a station that is not linked: its presentation context is rejected");
+        }
+        let services = services(station);
         Ok(Admission { caller, services })
     }
+}
+
+/// What a station may ask for: the linked syntax where it is linked.
+fn services(station: &Station) -> Vec<PresentationContext> {
+    let strict = [uids::VERIFICATION, uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND];
+    let linked = PresentationContext {
+        abstract_syntax: uids::LINKED_CLUSTER_QUERY.to_owned(),
+        transfer_syntaxes: vec![TransferSyntax::ExplicitVrLittleEndian],
+    };
+    let strict = strict.into_iter().map(PresentationContext::new);
+    strict.chain(station.is_linked().then_some(linked)).collect()
 }
 
 impl Handler for Connection<'_> {

@@ -4,6 +4,7 @@
 //! is given once, at first sight; what is kept of it is a hash. Nothing of the query or its answers reaches the log.
 //!
 //! - `identifier`: what is asked
+//! - `linked`: what a linked caller learns besides
 //! - `rows`: what is given
 //! - `answer`: the query under way
 //! - `closing`: what it ends with
@@ -11,6 +12,7 @@
 mod answer;
 mod closing;
 mod identifier;
+mod linked;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,7 @@ use self::answer::Answering;
 use self::identifier::Asked;
 use super::admission::Calls;
 use super::{Service, Snapshot, locked};
-use crate::dimse::{FindEnd, FindRequest, FindResponder, Status};
+use crate::dimse::{FindEnd, FindRequest, FindResponder, Status, uids};
 use crate::link::policy::{Narrowing, Target, plan};
 use crate::link::{LinkedQuery, Request, keywords};
 use crate::model::{Asker, LedgerId, Query, QueryLedger, Station, StationName, Told};
@@ -43,6 +45,13 @@ pub(super) async fn find(
         Ok(station) => station,
         Err(why) => return refused(Status::NOT_AUTHORIZED, &why.to_string()),
     };
+    let is_linked = request.context.abstract_syntax == uids::LINKED_CLUSTER_QUERY;
+    if is_linked && !station.is_linked() {
+        return refused(Status::NOT_AUTHORIZED, "cluster linking is off for this station");
+    }
+    if is_linked && linked::asks_for_cluster(&request.identifier) {
+        return linked::tell_of_cluster(service, &snapshot, &request, &responder).await;
+    }
     let asked = match Asked::read(&request.context, &request.identifier, station.charset.as_ref()) {
         Ok(asked) => asked,
         Err(end) => {

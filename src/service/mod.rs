@@ -46,6 +46,7 @@ pub use run::{Ended, ServeError, run};
 pub use snapshot::{InForce, Snapshot, Unusable};
 
 use crate::link::Turns;
+use crate::model::Uid;
 use conflicts::Conflicts;
 use control::RefusedReload;
 use limits::WaitingRoom;
@@ -56,6 +57,8 @@ use schedule::Schedule;
 /// What the parts of a running service share.
 struct Service {
     started: Timestamp,
+    /// The local cluster's identity, made once for its store.
+    cluster_uid: Uid,
     in_force: InForce,
     associations: Arc<Associations>,
     waiting_room: Arc<WaitingRoom>,

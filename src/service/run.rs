@@ -26,6 +26,7 @@ use super::reload::{ReloadRequests, Reloader};
 use super::schedule::Schedule;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::link::Turns;
+use crate::model::Uid;
 use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
 
 /// How many connections may wait to ask for an association, all sources together.
@@ -125,7 +126,12 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let control = bind_control(path, lock)?;
     let (records, record_writer) = Records::new(open()?);
-    let service = Arc::new(new_service(snapshot, bound.local(), records));
+    let service = Arc::new(new_service(
+        snapshot,
+        store.cluster_uid().clone(),
+        bound.local(),
+        records,
+    ));
     let listening = bound.serve(&service, Transport::Plain);
     let listening_for_tls = bound_for_tls.map(|bound| {
         tracing::info!("listening for TLS on {}", bound.local());
@@ -166,10 +172,11 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
     ControlSocket::bind(&path, store, lock).map_err(|source| failed(&path, source))
 }
 
-fn new_service(snapshot: Snapshot, listen: SocketAddr, records: Records) -> Service {
+fn new_service(snapshot: Snapshot, cluster_uid: Uid, listen: SocketAddr, records: Records) -> Service {
     let now = Timestamp::now();
     Service {
         started: now,
+        cluster_uid,
         in_force: InForce::new(snapshot),
         associations: Arc::new(Associations::default()),
         waiting_room: WaitingRoom::new(WAITING_CONNECTIONS),

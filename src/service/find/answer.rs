@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::closing::{Cut, final_response, missing};
 use super::identifier::{Asked, AskedLevel};
+use super::linked::LocalCluster;
 use super::rows::Rows;
 use super::station_of;
-use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, trim_padding};
+use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, trim_padding, uids};
 use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
@@ -79,6 +80,7 @@ impl<'a> Answering<'a> {
     ) -> Self {
         let settings = snapshot.settings();
         let sources = targets.iter().filter(|target| target.skip.is_none()).count();
+        let is_linked = request.context.abstract_syntax == uids::LINKED_CLUSTER_QUERY;
         let our_title = caller.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
         Answering {
             service,
@@ -92,6 +94,7 @@ impl<'a> Answering<'a> {
                 our_title,
                 sources > 1,
                 caller.charset.as_ref(),
+                is_linked.then(|| LocalCluster::new(service, snapshot)),
             ),
             meant: meant_issuers(asked, caller, asks_as, settings.issuer()),
             sight: FirstSight::default(),
@@ -393,6 +396,7 @@ mod tests {
                 ..Query::default()
             },
             returned: Vec::new(),
+            linked: Vec::new(),
             pending: Status::PENDING,
         }
     }

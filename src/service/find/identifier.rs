@@ -10,6 +10,7 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 use crate::dimse::charset::Decoder;
 use crate::dimse::{Context, DataSet, Element, FindEnd, Status, trim_padding, uids};
+use crate::link::linked_syntax::{self, BlockReader, LinkedElement};
 use crate::model::{CharacterSet, Level, PatientIdKey, Query, Uid, is_universal};
 
 /// The level of a caller's query.
@@ -48,6 +49,8 @@ pub(super) struct Asked {
     pub(super) query: Query,
     /// What is to be returned, besides what every row has.
     pub(super) returned: Vec<(Tag, VR)>,
+    /// The elements of the linked syntax that are to be returned, where that is spoken.
+    pub(super) linked: Vec<LinkedElement>,
     /// The status of its matches: FF00 or FF01.
     pub(super) pending: Status,
 }
@@ -59,8 +62,9 @@ impl Asked {
         identifier: &DataSet,
         station: Option<&CharacterSet>,
     ) -> Result<Self, FindEnd> {
+        let is_linked = context.abstract_syntax == uids::LINKED_CLUSTER_QUERY;
         let is_patient_root = match context.abstract_syntax.as_str() {
-            uids::STUDY_ROOT_FIND => false,
+            uids::STUDY_ROOT_FIND | uids::LINKED_CLUSTER_QUERY => false,
             uids::PATIENT_ROOT_FIND => true,
             _ => return Err(refused(Status::SOP_CLASS_NOT_SUPPORTED, None, "")),
         };
@@ -75,8 +79,10 @@ impl Asked {
                     ..Query::default()
                 },
                 returned: Vec::new(),
+                linked: Vec::new(),
                 pending: Status::PENDING,
             },
+            block: is_linked.then(BlockReader::default),
             issuer: None,
         };
         for element in identifier.elements() {
@@ -151,6 +157,8 @@ fn refused(status: Status, tag: Option<Tag>, why: &str) -> FindEnd {
 struct Reading {
     decoder: Decoder,
     asked: Asked,
+    /// The private block, where the linked syntax is spoken.
+    block: Option<BlockReader>,
     issuer: Option<String>,
 }
 
@@ -159,6 +167,11 @@ impl Reading {
         let tag = element.tag;
         let is_of_the_message = tag.group() < 0x0008 || tag.element() == 0;
         if is_of_the_message || matches!(tag, tags::QUERY_RETRIEVE_LEVEL | tags::SPECIFIC_CHARACTER_SET) {
+            return Ok(());
+        }
+        if let Some(block) = self.block.as_mut().filter(|_| linked_syntax::is_of_group(tag)) {
+            let known = block.element(&element);
+            self.take_linked(known, &element);
             return Ok(());
         }
         let vr = vr_of(&element);
@@ -176,6 +189,21 @@ impl Reading {
             vr => self.decoder.decode(element.value, vr).into_owned(),
         };
         self.key(tag, value)
+    }
+
+    /// Takes an element of the linked syntax. Those that are not known are passed over, and but for the global patient
+    /// ID none is a key to match by.
+    fn take_linked(&mut self, known: Option<LinkedElement>, element: &Element<'_>) {
+        let Some(known) = known.filter(|known| LinkedElement::OF_STUDY.contains(known)) else {
+            return;
+        };
+        self.asked.linked.push(known);
+        let value = self.decoder.decode(element.value, known.vr());
+        match known {
+            _ if is_universal(&value) => {}
+            LinkedElement::GlobalPatientId => self.asked.query.global_id = Some(value.into_owned()),
+            _ => self.asked.pending = Status::PENDING_OPTIONAL_KEYS_UNSUPPORTED,
+        }
     }
 
     fn key(&mut self, tag: Tag, value: String) -> Result<(), FindEnd> {
@@ -197,16 +225,34 @@ impl Reading {
         Ok(())
     }
 
+    fn ask_for_what_is_mapped(&mut self) {
+        let is_of_studies = self.asked.level == AskedLevel::Linked(Level::Study);
+        let wanted = [LinkedElement::Specialty, LinkedElement::LinkedBodyPart];
+        if !is_of_studies || !wanted.iter().any(|element| self.asked.linked.contains(element)) {
+            return;
+        }
+        let further = &mut self.asked.query.further_keys;
+        for tag in MAPPED {
+            if further.iter().all(|(known, _)| *known != tag) {
+                further.push((tag, String::new()));
+            }
+        }
+    }
+
     fn finish(mut self) -> Asked {
-        let issuer = self.issuer.map(|text| text.parse());
+        let issuer = self.issuer.take().map(|text| text.parse());
         match (issuer, &mut self.asked.query.patient_id) {
             (Some(Ok(issuer)), Some(key)) => key.issuer = Some(issuer),
             (Some(_), _) => self.asked.pending = Status::PENDING_OPTIONAL_KEYS_UNSUPPORTED,
             (None, _) => {}
         }
+        self.ask_for_what_is_mapped();
         self.asked
     }
 }
+
+/// What the mapping tables look at besides what every query asks for.
+const MAPPED: [Tag; 2] = [tags::BODY_PART_EXAMINED, tags::PROCEDURE_CODE_SEQUENCE];
 
 /// What tells of a copy and not of the study: each station has its own, so that it is no key to match by.
 fn is_about_the_copy(tag: Tag) -> bool {

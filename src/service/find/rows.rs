@@ -11,10 +11,12 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use super::identifier::{Asked, AskedLevel, vr_of};
+use super::linked::LocalCluster;
 use crate::dimse::charset::{Decoder, Encoder, Unencodable};
 use crate::dimse::{DataSet, DataSetBuilder, Element, EncodeError, TransferSyntax};
+use crate::link::linked_syntax::LinkedAttributes;
 use crate::link::{Answer, LowerRow};
-use crate::model::{AeTitle, CharacterSet, IssuerDomain, Station, StudyAnswer};
+use crate::model::{AeTitle, CharacterSet, IssuerDomain, Level, Station, StudyAnswer};
 
 const UTF_8: &str = "ISO_IR 192";
 
@@ -24,6 +26,8 @@ pub(super) struct Rows<'a> {
     syntax: TransferSyntax,
     our_title: AeTitle,
     has_several_sources: bool,
+    /// The local cluster, where the linked syntax is spoken: its text is UTF-8.
+    cluster: Option<LocalCluster<'a>>,
     /// The character sets for text beyond ASCII, the most wanted first; the last can write all.
     charsets: Vec<(String, Encoder)>,
 }
@@ -36,8 +40,10 @@ impl<'a> Rows<'a> {
         our_title: AeTitle,
         has_several_sources: bool,
         charset: Option<&CharacterSet>,
+        cluster: Option<LocalCluster<'a>>,
     ) -> Self {
         let utf_8 = UTF_8.parse().ok();
+        let charset = charset.filter(|_| cluster.is_none());
         let wanted = charset.into_iter().chain(&utf_8);
         let charsets = wanted.map(|charset| (charset.to_string(), Encoder::for_station(charset)));
         Rows {
@@ -45,6 +51,7 @@ impl<'a> Rows<'a> {
             syntax,
             our_title,
             has_several_sources,
+            cluster,
             charsets: charsets.collect(),
         }
     }
@@ -66,11 +73,24 @@ impl<'a> Rows<'a> {
                 decoder: Decoder::for_answer(data_set.specific_character_set(), station.charset.as_ref()),
             })
             .collect();
+        let linked = self.linked(answer, &sources);
         let written = self
             .charsets
             .iter()
-            .find_map(|(name, encoder)| self.write(&answer.study, &sources, name, encoder).ok());
-        written.unwrap_or_default().encode(self.syntax)
+            .find_map(|(name, encoder)| self.write(&answer.study, &sources, name, encoder).ok())
+            .unwrap_or_default();
+        let written = match linked {
+            Some(linked) => linked.put(written, &self.asked.linked),
+            None => written,
+        };
+        written.encode(self.syntax)
+    }
+
+    fn linked(&self, answer: &Answer, sources: &[Source<'_>]) -> Option<LinkedAttributes> {
+        let is_wanted = self.asked.level == AskedLevel::Linked(Level::Study) && !self.asked.linked.is_empty();
+        let cluster = self.cluster.as_ref().filter(|_| is_wanted)?;
+        let decoder = &sources.last()?.decoder;
+        Some(cluster.attributes(&answer.study, &answer.data_set, decoder))
     }
 
     fn write(
@@ -198,6 +218,7 @@ mod tests {
             level: AskedLevel::Linked(Level::Study),
             query: Query::default(),
             returned: returned.to_vec(),
+            linked: Vec::new(),
             pending: Status::PENDING,
         }
     }
@@ -217,7 +238,14 @@ mod tests {
 
     fn row(asked: &Asked, answer: &Answer, charset: Option<&str>) -> DataSet {
         let charset = charset.map(|charset| charset.parse().unwrap());
-        let rows = Rows::new(asked, EXPLICIT, "LINK".parse().unwrap(), true, charset.as_ref());
+        let rows = Rows::new(
+            asked,
+            EXPLICIT,
+            "LINK".parse().unwrap(),
+            true,
+            charset.as_ref(),
+            None,
+        );
         let mut source = station("PACS", "PACS", "10.0.0.1");
         source.charset = Some("ISO_IR 100".parse().unwrap());
         rows.row(answer, None, &source).unwrap()

@@ -2,6 +2,7 @@
 
 mod ends;
 mod flags;
+mod linked;
 mod load;
 mod loops;
 mod rows;
