@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use crate::archive::ArchiveError;
 use crate::dimse::{
     Association, Context, DataSet, Error, Find, FindEnd, FindEvent, Limits, PresentationContext,
     RequestorOptions, Status, StatusClass, TransferSyntax, connect, uids,
 };
-use crate::model::{CharacterSet, Endpoint, Settings, Station, Syntax};
+use crate::model::{AeTitle, CharacterSet, Endpoint, Settings, Station, Syntax};
 
 use super::failure;
 use super::identifier::{Keys, WriteError};
@@ -42,9 +43,12 @@ pub enum Unaskable {
     /// It is to be asked over TLS alone, and we can't.
     #[error("it is to be asked over TLS: {0}")]
     Tls(String),
-    /// It is the embedded archive.
-    #[error("the embedded archive has no DICOM port to be asked at")]
-    Embedded,
+    /// It has no address.
+    #[error("it has no host and port to be asked at")]
+    NoEndpoint,
+    /// The embedded archive can't make sense of a key's value.
+    #[error("the value asked for in {0} can't be matched")]
+    Unmatchable(String),
 }
 
 /// What ends the search of a station before its end.
@@ -58,6 +62,8 @@ pub(super) enum Interrupt {
     Stopped(Stop),
     /// The association failed.
     Peer(Error),
+    /// The embedded archive failed.
+    Archive(ArchiveError),
     /// The station ended a find with another status than success.
     Ended(FindEnd),
 }
@@ -107,7 +113,7 @@ impl Call {
         callers: Option<&CharacterSet>,
         may_speak_linked: bool,
     ) -> Result<Self, Unaskable> {
-        let endpoint = station.endpoint.clone().ok_or(Unaskable::Embedded)?;
+        let endpoint = station.endpoint.clone().ok_or(Unaskable::NoEndpoint)?;
         let syntax = match (station.syntax, may_speak_linked) {
             (Syntax::Linked, false) => return Err(Unaskable::LinkedOnly),
             (_, false) => Syntax::Dicom,
@@ -120,7 +126,7 @@ impl Call {
             ),
             false => None,
         };
-        let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
+        let calling = calling(station, settings);
         Ok(Call {
             endpoint,
             options: RequestorOptions {
@@ -141,11 +147,6 @@ impl Call {
             syntax,
             silence: station.timeout,
         })
-    }
-
-    /// Our AE title towards the station.
-    pub(super) fn calling(&self) -> &crate::model::AeTitle {
-        &self.options.calling
     }
 
     /// The information model in which it is asked first.
@@ -170,6 +171,11 @@ impl Call {
         }
         keys.encode(self.charset.as_ref(), syntax)
     }
+}
+
+/// Our AE title towards a station.
+pub(super) fn calling(station: &Station, settings: &Settings) -> AeTitle {
+    station.calling_ae.clone().unwrap_or_else(|| settings.ae_title())
 }
 
 /// What is proposed to a station: also where strict DICOM is not allowed, so that no peer is left without anything to

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::model::{Configuration, LedgerEntry, Outcome, Query, StationName};
 use crate::store::LinkHealth;
 
+use super::embedded::EmbeddedArchive;
 use super::event::{Ended, Event};
 use super::policy::{Role, Target};
 use super::session::Session;
@@ -45,6 +46,8 @@ pub struct Request {
     pub health: BTreeMap<StationName, LinkHealth>,
     /// TLS towards the stations that are asked over it.
     pub tls: LinkTls,
+    /// The embedded archive, should a station be it.
+    pub archive: EmbeddedArchive,
     /// How long the whole query may take.
     pub timeout: Option<Duration>,
     /// Linked stations that keep failing, each with the time before which it is not asked.
@@ -140,6 +143,7 @@ impl LinkedQuery {
             may_speak_linked: target.may_speak_linked,
             query: Arc::clone(&request.query),
             tls: request.tls.clone(),
+            archive: request.archive.clone(),
             failures_in_a_row: request
                 .health
                 .get(&station.name)

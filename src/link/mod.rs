@@ -5,7 +5,8 @@
 //! - [`keys`], `identifier`: a query as the identifiers of C-FIND requests
 //! - [`linked_syntax`]: what two impaxlinks say beyond strict DICOM, written and read
 //! - `fanout`: all stations asked at the same moment, each by a `session`
-//! - `session`, `search`, `conversation`: one station's part, from its line in the ledger down to its association
+//! - `session`, `search`, `respondent`: one station's part, from its line in the ledger down to who answers it:
+//!   `conversation`, a peer over an association, or `embedded`, the archive in this process
 //! - `turns`: how many associations to a station are open at once
 //! - [`keywords`]: what is recorded of a query
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
@@ -18,6 +19,7 @@
 pub mod answer;
 pub mod completeness;
 mod conversation;
+mod embedded;
 mod event;
 mod failure;
 mod fanout;
@@ -32,6 +34,7 @@ mod keywords;
 pub mod linked_syntax;
 pub mod merge;
 pub mod policy;
+mod respondent;
 mod search;
 mod session;
 mod stop;
@@ -39,6 +42,7 @@ pub mod tls;
 mod turns;
 
 pub use conversation::Unaskable;
+pub use embedded::EmbeddedArchive;
 pub use event::{Answer, Ended, Event, LowerRow};
 pub use failure::of_tls as tls_failure;
 pub use fanout::{LinkedQuery, Request};

@@ -10,12 +10,13 @@ use crate::dimse::{DataSet, Error, Status};
 use crate::model::{IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, Uid};
 
 use super::answer::{AnswerReader, PatientAnswer};
-use super::conversation::{Call, Conversation, Interrupt, Matches, Unaskable};
+use super::conversation::{Interrupt, Unaskable};
 use super::event::{Answer, Event, LowerRow};
 use super::filter::{Filter, Verdict};
 use super::first_sight::{FirstSight, Sight};
 use super::identifier::{Keys, describe};
 use super::keys::{Root, image_keys, patient_keys, series_keys, study_keys};
+use super::respondent::{Dialogue, Found, Respondent};
 use super::stop::{Stop, StopSignal};
 
 /// The most patients whose studies are asked for in Patient Root.
@@ -27,7 +28,7 @@ const MAX_LOWER_ROWS: usize = 100_000;
 pub(super) struct Search<'s> {
     pub(super) target: usize,
     pub(super) query: &'s Query,
-    pub(super) call: &'s Call,
+    pub(super) respondent: &'s Respondent,
     pub(super) events: &'s mpsc::Sender<Event>,
     pub(super) stop: StopSignal,
     pub(super) reader: AnswerReader,
@@ -62,7 +63,7 @@ impl<'s> Search<'s> {
     pub(super) fn new(
         target: usize,
         query: &'s Query,
-        call: &'s Call,
+        respondent: &'s Respondent,
         events: &'s mpsc::Sender<Event>,
         stop: StopSignal,
         reader: AnswerReader,
@@ -72,7 +73,7 @@ impl<'s> Search<'s> {
             target,
             filter: Filter::new(&of_study_level(query)),
             query,
-            call,
+            respondent,
             events,
             stop,
             reader,
@@ -85,9 +86,9 @@ impl<'s> Search<'s> {
 
     /// Asks the station to the end, and closes the association.
     pub(super) async fn run(&mut self) -> Result<(), Interrupt> {
-        let first_root = self.call.first_root();
+        let first_root = self.respondent.first_root();
         let all = study_keys(self.query, first_root, None)?;
-        self.call.check(&all, first_root)?;
+        self.respondent.check(&all, first_root)?;
         self.seen = (all.len() > 1).then(FirstSight::default);
         let mut line = self.open().await?;
         let searched = match line.root() {
@@ -108,28 +109,28 @@ impl<'s> Search<'s> {
         searched
     }
 
-    async fn open(&mut self) -> Result<Conversation, Interrupt> {
-        let opened = Conversation::open(self.call, self.stop.clone()).await;
+    async fn open(&mut self) -> Result<Dialogue<'s>, Interrupt> {
+        let opened = self.respondent.open(self.stop.clone()).await;
         if let Err(Interrupt::Unaskable(Unaskable::LacksLinkedSyntax)) = opened {
             self.notes.speaks_linked = Some(false);
         }
         let line = opened?;
-        self.notes.latency.get_or_insert(line.latency());
+        self.notes.latency = self.notes.latency.or(line.latency());
         let is_linked = line.root() == Root::Linked;
-        if self.call.first_root() == Root::Linked {
+        if self.respondent.first_root() == Root::Linked {
             self.notes.speaks_linked = Some(is_linked);
         }
-        self.entry.syntax = Some(if is_linked { "linked" } else { "dicom" });
+        self.entry.syntax = line.syntax();
         Ok(line)
     }
 
-    async fn search_by_study(&mut self, line: &mut Conversation) -> Result<(), Interrupt> {
+    async fn search_by_study(&mut self, line: &mut Dialogue<'s>) -> Result<(), Interrupt> {
         let all = study_keys(self.query, line.root(), None)?;
         self.find_all(line, &all, None).await
     }
 
     /// Patient Root: the patients first, then the studies of each.
-    async fn search_by_patient(&mut self, line: &mut Conversation) -> Result<(), Interrupt> {
+    async fn search_by_patient(&mut self, line: &mut Dialogue<'s>) -> Result<(), Interrupt> {
         let mut patients = Vec::new();
         for keys in patient_keys(self.query)? {
             for data_set in self.collect(line, &keys).await? {
@@ -150,7 +151,7 @@ impl<'s> Search<'s> {
 
     async fn find_all(
         &mut self,
-        line: &mut Conversation,
+        line: &mut Dialogue<'s>,
         all: &[Keys],
         patient: Option<&PatientAnswer>,
     ) -> Result<(), Interrupt> {
@@ -169,12 +170,12 @@ impl<'s> Search<'s> {
 
     async fn find_studies(
         &mut self,
-        line: &mut Conversation,
+        line: &mut Dialogue<'s>,
         keys: &Keys,
         patient: Option<&PatientAnswer>,
     ) -> Result<(), Interrupt> {
         self.entry.dicom_status = None;
-        let mut matches = line.find(self.call, keys).await?;
+        let mut matches = line.find(keys).await?;
         let taken = self.take_studies(&mut matches, patient).await;
         self.count(&matches);
         taken
@@ -182,7 +183,7 @@ impl<'s> Search<'s> {
 
     async fn take_studies(
         &mut self,
-        matches: &mut Matches<'_>,
+        matches: &mut Found<'_>,
         patient: Option<&PatientAnswer>,
     ) -> Result<(), Interrupt> {
         while let Some(data_set) = matches.next().await? {
@@ -234,7 +235,7 @@ impl<'s> Search<'s> {
     }
 
     /// The series of the studies found, and their instances, as far as the query asks for them.
-    async fn find_lower_levels(&mut self, line: &mut Conversation) -> Result<(), Interrupt> {
+    async fn find_lower_levels(&mut self, line: &mut Dialogue<'s>) -> Result<(), Interrupt> {
         for (mut study, data_set) in std::mem::take(&mut self.studies) {
             let mut lower = Vec::new();
             let found = self.find_series(line, &mut study, &mut lower).await;
@@ -248,7 +249,7 @@ impl<'s> Search<'s> {
 
     async fn find_series(
         &mut self,
-        line: &mut Conversation,
+        line: &mut Dialogue<'s>,
         study: &mut StudyAnswer,
         lower: &mut Vec<LowerRow>,
     ) -> Result<(), Interrupt> {
@@ -290,7 +291,7 @@ impl<'s> Search<'s> {
 
     async fn find_images(
         &mut self,
-        line: &mut Conversation,
+        line: &mut Dialogue<'s>,
         study: &mut StudyAnswer,
         index: usize,
         patient_id: Option<&str>,
@@ -315,7 +316,7 @@ impl<'s> Search<'s> {
     }
 
     /// All matches of a find that are few by nature: the patients of a name, the series of a study.
-    async fn collect(&mut self, line: &mut Conversation, keys: &Keys) -> Result<Vec<DataSet>, Interrupt> {
+    async fn collect(&mut self, line: &mut Dialogue<'s>, keys: &Keys) -> Result<Vec<DataSet>, Interrupt> {
         let was_used = line.is_used();
         let mut rows = Vec::new();
         let mut collected = self.collect_once(line, keys, &mut rows).await;
@@ -328,12 +329,12 @@ impl<'s> Search<'s> {
 
     async fn collect_once(
         &mut self,
-        line: &mut Conversation,
+        line: &mut Dialogue<'s>,
         keys: &Keys,
         rows: &mut Vec<DataSet>,
     ) -> Result<(), Interrupt> {
         self.entry.dicom_status = None;
-        let mut matches = line.find(self.call, keys).await?;
+        let mut matches = line.find(keys).await?;
         let collected = loop {
             match matches.next().await {
                 Ok(Some(data_set)) if rows.len() < MAX_LOWER_ROWS => rows.push(data_set),
@@ -346,7 +347,7 @@ impl<'s> Search<'s> {
         collected
     }
 
-    fn count(&mut self, matches: &Matches<'_>) {
+    fn count(&mut self, matches: &Found<'_>) {
         self.entry.dropped += matches.malformed();
         self.entry.dicom_status = matches.status().map(|Status(code)| code);
         if matches.status().is_some_and(Status::is_success) {

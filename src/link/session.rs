@@ -16,10 +16,12 @@ use crate::model::{
 use crate::store::{LinkOutcome, LinkReport};
 
 use super::answer::AnswerReader;
-use super::conversation::{Call, Interrupt};
+use super::conversation::{Call, Interrupt, calling};
+use super::embedded::EmbeddedArchive;
 use super::event::{Ended, Event};
 use super::failure;
 use super::health::next_try;
+use super::respondent::Respondent;
 use super::search::{Notes, Search};
 use super::stop::{Stop, StopSignal};
 use super::tls::LinkTls;
@@ -38,6 +40,7 @@ pub(super) struct Session {
     pub(super) may_speak_linked: bool,
     pub(super) query: Arc<Query>,
     pub(super) tls: LinkTls,
+    pub(super) archive: EmbeddedArchive,
     /// How often its link has failed before, without a success since.
     pub(super) failures_in_a_row: u32,
     pub(super) events: mpsc::Sender<Event>,
@@ -62,14 +65,17 @@ impl Session {
         let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Searched);
         let settings = &self.configuration.settings;
         let callers_charset = self.query.character_set.as_ref();
-        let call = match Call::new(
-            station,
-            settings,
-            &self.tls,
-            callers_charset,
-            self.may_speak_linked,
-        ) {
-            Ok(call) => call,
+        let call = || {
+            Call::new(
+                station,
+                settings,
+                &self.tls,
+                callers_charset,
+                self.may_speak_linked,
+            )
+        };
+        let respondent = match Respondent::of(station, settings, &self.archive, call) {
+            Ok(respondent) => respondent,
             Err(reason) => {
                 entry.outcome = Outcome::Failed;
                 entry.detail = Some(reason.to_string());
@@ -81,7 +87,7 @@ impl Session {
         let mut search = Search::new(
             self.target,
             query,
-            &call,
+            &respondent,
             events,
             self.stop.clone(),
             reader,
@@ -97,7 +103,7 @@ impl Session {
         let mut details = Vec::new();
         if let Err(interrupt) = &searched {
             entry.outcome = outcome(interrupt, entry.matches);
-            details.push(describe(interrupt, station, call.calling()));
+            details.push(describe(interrupt, station, &calling(station, settings)));
         }
         if searched.is_ok() && notes.has_too_many_patients {
             entry.outcome = Outcome::Truncated;
@@ -117,7 +123,7 @@ impl Session {
 
     /// Waits until an association with the station may be opened; as long as it may be silent at most.
     async fn wait_for_turn(&self, station: &Station) -> Result<Option<Turn>, Interrupt> {
-        let Some(turns) = &self.turns else {
+        let Some(turns) = self.turns.as_ref().filter(|_| !station.is_embedded()) else {
             return Ok(None);
         };
         let limit = self.configuration.settings.count(ASSOCIATIONS_TO_STATION);
@@ -180,7 +186,7 @@ fn outcome(interrupt: &Interrupt, matches: u64) -> Outcome {
         Interrupt::Ended(end) if end.status.class() == StatusClass::Cancel => true,
         // Refused for lack of resources: a limit of the station's.
         Interrupt::Ended(end) => matches > 0 && matches!(end.status, Status(0xA700..=0xA7FF)),
-        Interrupt::Unaskable(_) | Interrupt::Peer(_) | Interrupt::NoTurn(_) => false,
+        Interrupt::Archive(_) | Interrupt::Unaskable(_) | Interrupt::Peer(_) | Interrupt::NoTurn(_) => false,
     };
     if has_ended_early {
         Outcome::Truncated
@@ -198,6 +204,7 @@ fn describe(interrupt: &Interrupt, station: &Station, calling: &AeTitle) -> Stri
             show_duration(station.timeout)
         ),
         Interrupt::Peer(error) => failure::of_association(error, station, calling),
+        Interrupt::Archive(error) => failure::in_full(error),
         Interrupt::Ended(end) => failure::of_find(end),
     }
 }

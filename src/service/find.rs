@@ -116,6 +116,7 @@ fn link_request(service: &Service, snapshot: &Snapshot, query: Arc<Query>, targe
         query,
         targets,
         tls: snapshot.tls().clone(),
+        archive: service.archive.clone(),
         health,
         timeout: None,
         resting,

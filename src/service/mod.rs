@@ -45,7 +45,7 @@ pub use limits::{Associations, LimitReached, OpenAssociation};
 pub use run::{Ended, ServeError, run};
 pub use snapshot::{InForce, Snapshot, Unusable};
 
-use crate::link::Turns;
+use crate::link::{EmbeddedArchive, Turns};
 use crate::model::Uid;
 use conflicts::Conflicts;
 use control::RefusedReload;
@@ -66,6 +66,7 @@ struct Service {
     links: Mutex<Schedule>,
     /// The turns at stations that queries are put to.
     turns: Arc<Turns>,
+    archive: EmbeddedArchive,
     conflicts: Conflicts,
     records: Records,
     state: Mutex<State>,

@@ -25,8 +25,7 @@ use super::records::Records;
 use super::reload::{ReloadRequests, Reloader};
 use super::schedule::Schedule;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
-use crate::link::Turns;
-use crate::model::Uid;
+use crate::link::{EmbeddedArchive, Turns};
 use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
 
 /// How many connections may wait to ask for an association, all sources together.
@@ -126,12 +125,7 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let control = bind_control(path, lock)?;
     let (records, record_writer) = Records::new(open()?);
-    let service = Arc::new(new_service(
-        snapshot,
-        store.cluster_uid().clone(),
-        bound.local(),
-        records,
-    ));
+    let service = Arc::new(new_service(&store, snapshot, bound.local(), records));
     let listening = bound.serve(&service, Transport::Plain);
     let listening_for_tls = bound_for_tls.map(|bound| {
         tracing::info!("listening for TLS on {}", bound.local());
@@ -172,17 +166,18 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
     ControlSocket::bind(&path, store, lock).map_err(|source| failed(&path, source))
 }
 
-fn new_service(snapshot: Snapshot, cluster_uid: Uid, listen: SocketAddr, records: Records) -> Service {
+fn new_service(store: &Store, snapshot: Snapshot, listen: SocketAddr, records: Records) -> Service {
     let now = Timestamp::now();
     Service {
         started: now,
-        cluster_uid,
+        cluster_uid: store.cluster_uid().clone(),
         in_force: InForce::new(snapshot),
         associations: Arc::new(Associations::default()),
         waiting_room: WaitingRoom::new(WAITING_CONNECTIONS),
         rejections: RejectionLog::default(),
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
+        archive: EmbeddedArchive::of_store(store.path()),
         conflicts: Conflicts::default(),
         records,
         state: Mutex::new(State {

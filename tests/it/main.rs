@@ -24,6 +24,7 @@ mod mapping;
 mod misbehaving_peers;
 mod odd_answers;
 mod peers;
+mod query_embedded;
 mod query_ends;
 mod reference;
 mod service;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use impaxlink::link::policy::{Role, Target};
-use impaxlink::link::{Event, LinkedQuery, Request};
+use impaxlink::link::{EmbeddedArchive, Event, LinkedQuery, Request};
 use impaxlink::model::{Configuration, Endpoint, Outcome, Query, Settings, Station, parse_port};
 
 use rustix::process::Signal;
@@ -429,6 +430,7 @@ fn a_caller_that_reads_slowly_fails_no_station() {
             skip: None,
         }],
         tls: impaxlink::link::tls::LinkTls::default(),
+        archive: EmbeddedArchive::of_store(Path::new("no store")),
         health: BTreeMap::new(),
         timeout: None,
         resting: BTreeMap::new(),

@@ -27,7 +27,7 @@ use super::{Format, complete};
 use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing, Skip, Target, plan};
 use crate::link::tls::LinkTls;
-use crate::link::{LinkedQuery, Request};
+use crate::link::{EmbeddedArchive, LinkedQuery, Request};
 use crate::model::{Configuration, Kind, StationName, Told, parse_duration};
 use asking::{Asking, Cut};
 use closing::Closing;
@@ -95,6 +95,7 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
         query: Arc::new(query),
         targets: targets.clone(),
         tls: LinkTls::of(&configuration),
+        archive: EmbeddedArchive::of_store(ui.store_path()),
         health: records.health()?,
         timeout: args.timeout,
         resting: BTreeMap::new(),
