@@ -45,6 +45,7 @@ mod status;
 mod stream;
 mod tls;
 mod tls_failure;
+mod tls_verifier;
 mod transfer_syntax;
 pub mod uids;
 mod user_information;
@@ -67,7 +68,8 @@ pub use scu::{Find, FindEnd, FindEvent};
 pub use status::{Status, StatusClass};
 pub use stream::MAX_ASSOCIATE_PDU;
 pub use tls::{
-    AcceptorTls, Authorities, CallerCertificates, Identity, PeerCertificate, RequestorTls, TlsSetupError,
+    AcceptorTls, Authorities, CallerCertificates, CallerTrust, Identity, PeerCertificate, RequestorTls,
+    TlsSetupError,
 };
 pub use tls_failure::TlsFailure;
 pub use transfer_syntax::TransferSyntax;

@@ -1,25 +1,27 @@
 //! TLS for associations (PS3.15 annex B): whom we trust, and who we are.
 //!
-//! Invariant: a peer's certificate is always verified where one is asked for, by authorities that were given; there is
-//! no way to switch that off. Protocol versions and cipher suites are rustls's defaults: TLS 1.2 and 1.3 with forward
+//! Invariant: a peer's certificate is always verified where one is asked for, by the authorities or the fingerprints
+//! that were given; there is no way to switch that off. Protocol versions and cipher suites are rustls's defaults: TLS 1.2 and 1.3 with forward
 //! secrecy, as the BCP 195 profile asks. Reading files is not here, nor what a certificate's holder may do.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::Error;
 use super::socket::Socket;
-use crate::model::Host;
+use super::tls_verifier::{CallerVerifier, ServerTrust, ServerVerifier, fingerprint};
+use crate::model::{Fingerprint, Host};
 
 /// Why TLS cannot be set up with what was given.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,15 @@ pub enum TlsSetupError {
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Identity {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
+    }
 }
 
 impl Identity {
@@ -76,9 +87,18 @@ pub enum CallerCertificates {
     /// They are not asked for one.
     NotAsked,
     /// One that they show must be trusted.
-    Optional(Authorities),
+    Optional(CallerTrust),
     /// They must show a trusted one.
-    Required(Authorities),
+    Required(CallerTrust),
+}
+
+/// Which certificates of callers are trusted.
+#[derive(Debug, Clone, Default)]
+pub struct CallerTrust {
+    /// Those that these vouch for.
+    pub authorities: Option<Authorities>,
+    /// And these, whoever vouches for them.
+    pub named: BTreeSet<Fingerprint>,
 }
 
 /// TLS for associations that we open.
@@ -90,10 +110,26 @@ impl RequestorTls {
     /// `identity` where they ask.
     pub fn new(authorities: &Authorities, identity: Option<Identity>) -> Result<Self, TlsSetupError> {
         let verifier = WebPkiServerVerifier::builder_with_provider(authorities.0.clone(), provider());
-        let config = ClientConfig::builder_with_provider(provider())
+        let verifier = verifier.build().map_err(TlsSetupError::Authorities)?;
+        Self::trusting(ServerTrust::Vouched(verifier), identity)
+    }
+
+    /// Trusts peers that have one of the certificates `named`, and shows them `identity` where they ask.
+    pub fn naming(named: &[Fingerprint], identity: Option<Identity>) -> Result<Self, TlsSetupError> {
+        Self::trusting(ServerTrust::Named(named.to_vec()), identity)
+    }
+
+    fn trusting(trust: ServerTrust, identity: Option<Identity>) -> Result<Self, TlsSetupError> {
+        let provider = provider();
+        let verifier = ServerVerifier {
+            trust,
+            algorithms: provider.signature_verification_algorithms,
+        };
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsSetupError::Unusable)?
-            .with_webpki_verifier(verifier.build().map_err(TlsSetupError::Authorities)?);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let config = match identity {
             None => config.with_no_client_auth(),
             Some(Identity { chain, key }) => config
@@ -119,19 +155,15 @@ pub struct AcceptorTls(TlsAcceptor);
 impl AcceptorTls {
     /// Shows `identity` to callers, and asks for their certificates as told.
     pub fn new(identity: Identity, callers: CallerCertificates) -> Result<Self, TlsSetupError> {
-        let verifier =
-            |authorities: Authorities| WebPkiClientVerifier::builder_with_provider(authorities.0, provider());
         let verifier = match callers {
-            CallerCertificates::NotAsked => Ok(WebPkiClientVerifier::no_client_auth()),
-            CallerCertificates::Optional(authorities) => {
-                verifier(authorities).allow_unauthenticated().build()
-            }
-            CallerCertificates::Required(authorities) => verifier(authorities).build(),
+            CallerCertificates::NotAsked => WebPkiClientVerifier::no_client_auth(),
+            CallerCertificates::Optional(trust) => caller_verifier(trust, false)?,
+            CallerCertificates::Required(trust) => caller_verifier(trust, true)?,
         };
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(TlsSetupError::Unusable)?
-            .with_client_cert_verifier(verifier.map_err(TlsSetupError::Authorities)?)
+            .with_client_cert_verifier(verifier)
             .with_single_cert(identity.chain, identity.key)
             .map_err(TlsSetupError::Unusable)?;
         Ok(AcceptorTls(Arc::new(config).into()))
@@ -143,6 +175,26 @@ impl AcceptorTls {
         let stream = self.0.accept(socket).into_fallible().await?;
         Ok(Socket::Tls(Box::new(stream.into())))
     }
+}
+
+fn caller_verifier(
+    trust: CallerTrust,
+    is_required: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
+    let provider = provider();
+    let vouched = match trust.authorities {
+        Some(Authorities(roots)) => {
+            let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+            Some(builder.build().map_err(TlsSetupError::Authorities)?)
+        }
+        None => None,
+    };
+    Ok(Arc::new(CallerVerifier {
+        vouched,
+        named: trust.named,
+        is_required,
+        algorithms: provider.signature_verification_algorithms,
+    }))
 }
 
 impl fmt::Debug for RequestorTls {
@@ -173,12 +225,9 @@ impl PeerCertificate {
         &self.der
     }
 
-    /// Its SHA-256 fingerprint, in lowercase hexadecimal.
-    pub fn fingerprint(&self) -> String {
-        Sha256::digest(&self.der)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+    /// Its SHA-256 fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
+        fingerprint(&self.der)
     }
 }
 

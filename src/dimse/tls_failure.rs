@@ -1,20 +1,24 @@
 //! Why TLS failed, told apart as far as whoever has to mend it can tell it apart.
 //!
-//! Invariant: holds nothing of a certificate, which a peer wrote. What is to be done about it is not here: these
+//! Invariant: holds nothing of a certificate, which a peer wrote, but its fingerprint. What is to be done about it is not here: these
 //! rooms know no settings.
 
 use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error as Rustls};
 
+use super::tls_verifier::Untrusted;
 use super::{Awaited, Error};
+use crate::model::Fingerprint;
 
 /// What was wrong with TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// None of our authorities vouches for the peer's certificate.
-    UnknownAuthority,
+    /// None of our authorities vouches for the peer's certificate, which is this one.
+    Unvouched(Fingerprint),
+    /// The peer's certificate is this one, and none of those that were named.
+    NotNamed(Fingerprint),
     /// The peer's certificate has expired.
     Expired,
     /// The peer's certificate is not valid yet.
@@ -66,8 +70,10 @@ fn of_rustls(error: &Rustls) -> Option<TlsFailure> {
 fn of_certificate(error: &CertificateError) -> Option<TlsFailure> {
     use CertificateError as E;
     match error {
-        // An authority of the same name and another key is another authority.
-        E::UnknownIssuer | E::BadSignature => Some(TlsFailure::UnknownAuthority),
+        E::Other(other) => other.0.downcast_ref().map(|untrusted| match *untrusted {
+            Untrusted::Unvouched(shown) => TlsFailure::Unvouched(shown),
+            Untrusted::NotNamed(shown) => TlsFailure::NotNamed(shown),
+        }),
         E::Expired | E::ExpiredContext { .. } => Some(TlsFailure::Expired),
         E::NotValidYet | E::NotValidYetContext { .. } => Some(TlsFailure::NotYetValid),
         E::NotValidForName | E::NotValidForNameContext { .. } => Some(TlsFailure::OtherName),
@@ -95,15 +101,23 @@ fn of_alert(alert: AlertDescription) -> Option<TlsFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use tokio_rustls::rustls::OtherError;
 
     #[test]
     fn failures_are_told_apart() {
         let failure = |error| Error::Tls(io::Error::new(io::ErrorKind::InvalidData, error)).tls_failure();
         let certificate = |error| failure(Rustls::InvalidCertificate(error));
         let alert = |alert| failure(Rustls::AlertReceived(alert));
+        let shown = Fingerprint::new([7; 32]);
+        let other = |why| certificate(CertificateError::Other(OtherError(Arc::new(why))));
         assert_eq!(
-            certificate(CertificateError::UnknownIssuer),
-            Some(TlsFailure::UnknownAuthority)
+            other(Untrusted::Unvouched(shown)),
+            Some(TlsFailure::Unvouched(shown))
+        );
+        assert_eq!(
+            other(Untrusted::NotNamed(shown)),
+            Some(TlsFailure::NotNamed(shown))
         );
         assert_eq!(certificate(CertificateError::Expired), Some(TlsFailure::Expired));
         assert_eq!(

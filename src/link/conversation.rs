@@ -121,7 +121,7 @@ impl Call {
         };
         let tls = match station.tls {
             true => Some(
-                tls.requestor()
+                tls.requestor(station)
                     .map_err(|error| Unaskable::Tls(failure::in_full(&*error)))?,
             ),
             false => None,

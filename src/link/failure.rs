@@ -55,9 +55,13 @@ pub(super) fn of_association(error: &Error, station: &Station, calling: &AeTitle
 pub fn of_tls(error: &Error, station: &Station) -> Option<String> {
     let host = station.endpoint.as_ref().map(|endpoint| &endpoint.host);
     let told = match error.tls_failure()? {
-        TlsFailure::UnknownAuthority => {
-            "TLS failed: its certificate is not trusted; the file of tls.authorities must hold its authority".to_owned()
-        }
+        TlsFailure::Unvouched(shown) => format!(
+            "TLS failed: its certificate is not trusted; the file of tls.authorities must hold its authority, or, where \
+             it is truly its own, set --tls-fingerprint {shown}"
+        ),
+        TlsFailure::NotNamed(shown) => format!(
+            "TLS failed: its certificate is not the one of --tls-fingerprint, but {shown}; ask there whether it was renewed"
+        ),
         TlsFailure::Expired => "TLS failed: its certificate has expired; renew it there".to_owned(),
         TlsFailure::NotYetValid => "TLS failed: its certificate is not valid yet; compare the clocks".to_owned(),
         TlsFailure::OtherName => format!(

@@ -3,13 +3,16 @@
 //! Invariant: what is asked for over TLS is never asked without it. Files are read here and nowhere else; the service
 //! reads them anew with each reload, a query of the command line with each run.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::dimse::{AcceptorTls, Authorities, CallerCertificates, Identity, RequestorTls, TlsSetupError};
-use crate::model::{Configuration, Settings, TlsCallers};
+use crate::dimse::{
+    AcceptorTls, Authorities, CallerCertificates, CallerTrust, Identity, RequestorTls, TlsSetupError,
+};
+use crate::model::{Configuration, Fingerprint, Settings, Station, TlsCallers};
 
 /// Why TLS can't be spoken with what the settings name.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,9 @@ pub enum TlsError {
         /// Why not.
         source: TlsSetupError,
     },
+    /// Our certificate and key don't serve.
+    #[error("can't use our certificate and key (tls.certificate, tls.key)")]
+    Identity(#[source] TlsSetupError),
 }
 
 /// The most that is read of a file, in bytes.
@@ -55,52 +61,90 @@ const KEY: &str = "tls.key";
 const AUTHORITIES: &str = "tls.authorities";
 
 /// TLS towards the stations that are asked over it.
-#[derive(Debug, Clone, Default)]
-pub struct LinkTls(Option<Result<RequestorTls, Arc<TlsError>>>);
+#[derive(Debug, Clone)]
+pub struct LinkTls {
+    /// Who we are, where a certificate is set.
+    identity: Result<Option<Identity>, Arc<TlsError>>,
+    /// Towards stations that an authority vouches for, where there are any.
+    vouched: Option<Result<RequestorTls, Arc<TlsError>>>,
+}
+
+impl Default for LinkTls {
+    /// For no station at all.
+    fn default() -> Self {
+        LinkTls {
+            identity: Ok(None),
+            vouched: None,
+        }
+    }
+}
 
 impl LinkTls {
     /// Reads what the settings name, where any station is asked over TLS.
     pub fn of(configuration: &Configuration) -> Self {
-        let is_needed = configuration.stations.iter().any(|station| station.tls);
-        LinkTls(is_needed.then(|| requestor(&configuration.settings).map_err(Arc::new)))
+        let stations = || configuration.stations.iter().filter(|station| station.tls);
+        if stations().next().is_none() {
+            return LinkTls::default();
+        }
+        let settings = &configuration.settings;
+        let identity = match settings.path(CERTIFICATE) {
+            Some(_) => identity(settings).map(Some).map_err(Arc::new),
+            None => Ok(None),
+        };
+        let is_vouched = |station: &Station| station.tls_fingerprints.is_empty();
+        let vouched = stations().any(is_vouched).then(|| {
+            let authorities = authorities(settings).map_err(Arc::new)?;
+            RequestorTls::new(&authorities, identity.clone()?)
+                .map_err(|source| Arc::new(unusable(settings, source)))
+        });
+        LinkTls { identity, vouched }
     }
 
-    /// Why it can't be spoken, where it is needed and can't.
+    /// Why it can't be spoken with some station, where it can't.
     pub fn error(&self) -> Option<&Arc<TlsError>> {
-        self.0.as_ref()?.as_ref().err()
+        let vouched = self.vouched.as_ref().and_then(|vouched| vouched.as_ref().err());
+        self.identity.as_ref().err().or(vouched)
     }
 
-    /// What an association needs.
-    pub fn requestor(&self) -> Result<RequestorTls, Arc<TlsError>> {
-        match &self.0 {
+    /// What an association with `station` needs.
+    pub fn requestor(&self, station: &Station) -> Result<RequestorTls, Arc<TlsError>> {
+        if !station.tls_fingerprints.is_empty() {
+            let identity = self.identity.clone()?;
+            return RequestorTls::naming(&station.tls_fingerprints, identity)
+                .map_err(|source| Arc::new(TlsError::Identity(source)));
+        }
+        match &self.vouched {
             Some(tls) => tls.clone(),
             None => Err(Arc::new(TlsError::Unset(AUTHORITIES))),
         }
     }
 }
 
-fn requestor(settings: &Settings) -> Result<RequestorTls, TlsError> {
-    let authorities = authorities(settings)?;
-    let identity = match settings.path(CERTIFICATE) {
-        Some(_) => Some(identity(settings)?),
-        None => None,
-    };
-    RequestorTls::new(&authorities, identity).map_err(|source| unusable(settings, source))
-}
-
 /// TLS for the callers of the service, where `tls.listen` is set.
-pub fn acceptor_tls(settings: &Settings) -> Result<Option<AcceptorTls>, TlsError> {
+pub fn acceptor_tls(configuration: &Configuration) -> Result<Option<AcceptorTls>, TlsError> {
+    let settings = &configuration.settings;
     if settings.tls_listen().is_none() {
         return Ok(None);
     }
     let callers = match settings.tls_callers() {
         TlsCallers::None => CallerCertificates::NotAsked,
-        TlsCallers::Optional => CallerCertificates::Optional(authorities(settings)?),
-        TlsCallers::Required => CallerCertificates::Required(authorities(settings)?),
+        TlsCallers::Optional => CallerCertificates::Optional(caller_trust(configuration)?),
+        TlsCallers::Required => CallerCertificates::Required(caller_trust(configuration)?),
     };
     AcceptorTls::new(identity(settings)?, callers)
         .map(Some)
         .map_err(|source| unusable(settings, source))
+}
+
+/// Authorities may do without where certificates are named.
+fn caller_trust(configuration: &Configuration) -> Result<CallerTrust, TlsError> {
+    let named: BTreeSet<Fingerprint> = configuration.named_certificates().copied().collect();
+    let settings = &configuration.settings;
+    let authorities = match settings.path(AUTHORITIES) {
+        None if !named.is_empty() => None,
+        _ => Some(authorities(settings)?),
+    };
+    Ok(CallerTrust { authorities, named })
 }
 
 fn authorities(settings: &Settings) -> Result<Authorities, TlsError> {
@@ -153,18 +197,30 @@ fn read(settings: &Settings, key: &'static str) -> Result<(Vec<u8>, PathBuf), Tl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Endpoint, parse_port};
 
-    fn settings(values: &[(&str, &str)]) -> Settings {
-        let mut settings = Settings::default();
+    fn configuration(values: &[(&str, &str)]) -> Configuration {
+        let mut configuration = Configuration::default();
         for (key, value) in values {
-            settings.set(key, value).unwrap();
+            configuration.settings.set(key, value).unwrap();
         }
-        settings
+        configuration
+    }
+
+    fn over_tls(fingerprints: &[Fingerprint]) -> Station {
+        let endpoint = "10.0.0.1".parse().map(|host| Endpoint {
+            host,
+            port: parse_port("104").unwrap(),
+        });
+        let mut station = Station::new("A".parse().unwrap(), "A".parse().unwrap(), endpoint.ok());
+        station.tls = true;
+        station.tls_fingerprints = fingerprints.to_vec();
+        station
     }
 
     #[test]
     fn says_which_setting_is_missing_and_which_file() {
-        let told = |values: &[(&str, &str)]| acceptor_tls(&settings(values)).unwrap_err().to_string();
+        let told = |values: &[(&str, &str)]| acceptor_tls(&configuration(values)).unwrap_err().to_string();
         let listen = ("tls.listen", "127.0.0.1:2762");
         let none = ("tls.callers", "none");
         let folder = tempfile::tempdir().unwrap();
@@ -182,12 +238,25 @@ mod tests {
 
     #[test]
     fn nothing_is_read_where_nobody_speaks_tls() {
-        let settings = settings(&[("tls.authorities", "/nowhere")]);
-        assert!(acceptor_tls(&settings).unwrap().is_none());
-        let configuration = Configuration {
-            settings,
-            ..Configuration::default()
-        };
+        let configuration = configuration(&[("tls.authorities", "/nowhere")]);
+        assert!(acceptor_tls(&configuration).unwrap().is_none());
         assert!(LinkTls::of(&configuration).error().is_none());
+    }
+
+    #[test]
+    fn who_is_known_by_a_fingerprint_needs_no_authority() {
+        let mut configuration = configuration(&[]);
+        let (named, vouched) = (over_tls(&[Fingerprint::new([7; 32])]), over_tls(&[]));
+        configuration.stations = vec![named.clone()];
+        let tls = LinkTls::of(&configuration);
+        assert!(tls.error().is_none() && tls.requestor(&named).is_ok());
+        assert!(tls.requestor(&vouched).is_err());
+        configuration.stations.push(vouched.clone());
+        let tls = LinkTls::of(&configuration);
+        assert!(tls.requestor(&named).is_ok() && tls.requestor(&vouched).is_err());
+        assert_eq!(
+            tls.error().unwrap().to_string(),
+            "TLS needs the setting tls.authorities"
+        );
     }
 }

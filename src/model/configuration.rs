@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Invalid, MappingTable, Settings, Station, StationName};
+use super::{Fingerprint, Invalid, MappingTable, Settings, Station, StationName};
 
 /// The number of a saved configuration; 0 is the empty one of a new store.
 pub type Generation = u64;
@@ -32,6 +32,12 @@ impl Configuration {
     /// The stations that are doors to linked clusters.
     pub fn linked_stations(&self) -> impl Iterator<Item = &Station> {
         self.stations.iter().filter(|station| station.is_linked())
+    }
+
+    /// The certificates by which stations are known over TLS.
+    pub fn named_certificates(&self) -> impl Iterator<Item = &Fingerprint> {
+        let over_tls = self.stations.iter().filter(|station| station.tls);
+        over_tls.flat_map(|station| &station.tls_fingerprints)
     }
 
     /// The mapping tables that are in force.

@@ -23,7 +23,7 @@ use super::{AeTitle, ClusterName, Invalid, Issuer, OnPartial, parse_duration};
 pub enum TlsCallers {
     /// They are not asked for one.
     None,
-    /// One that they show must be trusted.
+    /// One that they show must be trusted, and stations that are set to TLS must show one.
     Optional,
     /// They must show a trusted one.
     Required,
@@ -184,7 +184,7 @@ pub static SETTING_KEYS: &[SettingKey] = &[
     key(
         "tls.callers",
         "optional",
-        "whether callers over TLS show a certificate: none, optional or required",
+        "certificates of callers over TLS: none, optional (stations with --tls show one) or required",
         is_tls_callers,
     ),
     key(

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::station_document::StationDocument;
 use super::{
-    AeTitle, CharacterSet, ClusterName, Description, Endpoint, Invalid, Issuer, LinkFlags, StationName,
+    AeTitle, CharacterSet, ClusterName, Description, Endpoint, Fingerprint, Invalid, Issuer, LinkFlags,
+    StationName,
 };
 
 /// How long a station may be silent between whole messages, unless said otherwise.
@@ -155,6 +156,8 @@ pub struct Station {
     pub suspended: Option<Suspension>,
     /// Whether associations with it are made over TLS.
     pub tls: bool,
+    /// The certificates it is known by over TLS, whoever vouches for them; empty where an authority must.
+    pub tls_fingerprints: Vec<Fingerprint>,
 }
 
 impl Station {
@@ -182,6 +185,7 @@ impl Station {
             on_partial: None,
             suspended: None,
             tls: false,
+            tls_fingerprints: Vec::new(),
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AeTitle, CharacterSet, ClusterName, Description, Endpoint, Host, Invalid, Issuer, Kind, LinkFlags,
-    OnPartial, Station, StationName, Suspension, Syntax, UpdatesDirection,
+    AeTitle, CharacterSet, ClusterName, Description, Endpoint, Fingerprint, Host, Invalid, Issuer, Kind,
+    LinkFlags, OnPartial, Station, StationName, Suspension, Syntax, UpdatesDirection,
 };
 
 /// The fields of a station, flat and by their documented names.
@@ -44,6 +44,9 @@ pub struct StationDocument {
     on_partial: Option<OnPartial>,
     suspended_until: Option<Suspension>,
     tls: bool,
+    /// Not in documents that were recorded before there were any.
+    #[serde(default)]
+    tls_fingerprints: Vec<Fingerprint>,
 }
 
 impl From<Station> for StationDocument {
@@ -80,6 +83,7 @@ impl From<Station> for StationDocument {
             on_partial: station.on_partial,
             suspended_until: station.suspended,
             tls: station.tls,
+            tls_fingerprints: station.tls_fingerprints,
         }
     }
 }
@@ -124,6 +128,7 @@ impl TryFrom<StationDocument> for Station {
             on_partial: document.on_partial,
             suspended: document.suspended_until,
             tls: document.tls,
+            tls_fingerprints: document.tls_fingerprints,
         };
         station.check()?;
         Ok(station)
@@ -155,13 +160,20 @@ mod tests {
         let documented = "name, ae_title, host, port, kind, embedded, description, cluster, cluster_linking, \
             link_internal_queries, link_external_queries, link_cluster_updates, link_prefetching, updates_direction, \
             constrained, priority, issuers, charset, syntax, timeout_ms, calling_ae, also_calls_as, from_addresses, \
-            move_destination, on_partial, suspended_until, tls";
+            move_destination, on_partial, suspended_until, tls, tls_fingerprints";
         let mut documented: Vec<&str> = documented.split(", ").collect();
         let mut names = names;
         documented.sort_unstable();
         names.sort_unstable();
         assert_eq!(names, documented);
         assert_eq!(serde_json::from_value::<Station>(json).unwrap(), station);
+    }
+
+    #[test]
+    fn a_document_of_the_past_knows_no_fingerprints() {
+        let mut json = serde_json::to_value(siteb()).unwrap();
+        json.as_object_mut().unwrap().remove("tls_fingerprints");
+        assert_eq!(serde_json::from_value::<Station>(json).unwrap(), siteb());
     }
 
     #[test]

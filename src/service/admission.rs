@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::Snapshot;
 use super::listener::Transport;
 use crate::dimse::{AssociationRequest, Rejection, uids};
-use crate::model::{AeTitle, Caller, Station};
+use crate::model::{AeTitle, Caller, Fingerprint, Station, TlsCallers};
 
 /// Why a caller may not associate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,12 @@ pub enum NotAdmitted {
     /// It is known to speak over TLS alone: an AE title can be typed by anyone.
     #[error("the station calls over TLS alone (station set --no-tls allows it otherwise)")]
     NotOverTls,
+    /// It is known to speak over TLS, and has not shown who it is.
+    #[error("the station shows no certificate (where none can, set tls.callers to none)")]
+    NoCertificate,
+    /// It shows a certificate by which it is not known.
+    #[error("the certificate is not the station's; where it truly is, set --tls-fingerprint {0}")]
+    OtherCertificate(Fingerprint),
 }
 
 impl NotAdmitted {
@@ -34,7 +40,9 @@ impl NotAdmitted {
     pub fn rejection(self) -> Rejection {
         match self {
             NotAdmitted::NotCalled => Rejection::CALLED_AE_TITLE,
-            NotAdmitted::NotOverTls => Rejection::NO_REASON,
+            NotAdmitted::NotOverTls | NotAdmitted::NoCertificate | NotAdmitted::OtherCertificate(_) => {
+                Rejection::NO_REASON
+            }
             NotAdmitted::UnknownTitle | NotAdmitted::UnknownAddress | NotAdmitted::Tie => {
                 Rejection::CALLING_AE_TITLE
             }
@@ -49,14 +57,33 @@ pub(super) struct Calls {
     called: String,
     address: IpAddr,
     transport: Transport,
+    certificate: Option<ShownCertificate>,
     is_impaxlink: bool,
     speaks_linked: bool,
 }
 
+/// A certificate that was trusted in the handshake.
+#[derive(Debug, Clone, Copy)]
+struct ShownCertificate {
+    fingerprint: Fingerprint,
+    /// Whether some station is known by it: it may be trusted for that station alone, as no authority need vouch for it.
+    is_named: bool,
+}
+
 impl Calls {
-    /// As an association request has it.
-    pub(super) fn of(request: &AssociationRequest, transport: Transport) -> Self {
+    /// As an association request has it, which came over a connection that was made under `handshake`.
+    pub(super) fn of(request: &AssociationRequest, transport: Transport, handshake: &Snapshot) -> Self {
+        let shown = request.peer.certificate.as_ref();
+        let certificate = shown.map(|certificate| {
+            let fingerprint = certificate.fingerprint();
+            let mut named = handshake.configuration().named_certificates();
+            ShownCertificate {
+                fingerprint,
+                is_named: named.any(|named| *named == fingerprint),
+            }
+        });
         Calls {
+            certificate,
             calling: request.calling.raw.clone(),
             called: request.called.raw.clone(),
             address: request.peer.address.ip(),
@@ -70,10 +97,30 @@ impl Calls {
     /// The station that it is under `snapshot`.
     pub(super) fn station<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a Station, NotAdmitted> {
         let station = admit(snapshot, &self.calling, &self.called, self.address)?;
-        if station.tls && self.transport == Transport::Plain {
-            return Err(NotAdmitted::NotOverTls);
+        if station.tls {
+            self.prove(station, snapshot.settings().tls_callers())?;
         }
         Ok(station)
+    }
+
+    /// Whether it has proven to be `station`, as far as `tls.callers` asks for that: an AE title can be typed by anyone.
+    fn prove(&self, station: &Station, callers: TlsCallers) -> Result<(), NotAdmitted> {
+        if self.transport == Transport::Plain {
+            return Err(NotAdmitted::NotOverTls);
+        }
+        if callers == TlsCallers::None {
+            return Ok(());
+        }
+        let shown = self.certificate.ok_or(NotAdmitted::NoCertificate)?;
+        let named = &station.tls_fingerprints;
+        let is_its_own = match named.is_empty() {
+            true => !shown.is_named,
+            false => named.contains(&shown.fingerprint),
+        };
+        match is_its_own {
+            true => Ok(()),
+            false => Err(NotAdmitted::OtherCertificate(shown.fingerprint)),
+        }
     }
 
     /// The title it calls as, where that is one.
@@ -253,5 +300,61 @@ mod tests {
         );
         assert_eq!(NotAdmitted::NotCalled.rejection(), Rejection::CALLED_AE_TITLE);
         assert_eq!(NotAdmitted::Tie.rejection(), Rejection::CALLING_AE_TITLE);
+    }
+
+    #[test]
+    fn a_station_over_tls_proves_who_it_is() {
+        let [its, other] = [7, 8].map(|byte| Fingerprint::new([byte; 32]));
+        let over_tls = |fingerprints: &[Fingerprint]| Station {
+            tls: true,
+            tls_fingerprints: fingerprints.to_vec(),
+            ..station("A", "A", "10.0.0.1")
+        };
+        let prove = |named: &[Fingerprint], transport, shown: Option<(Fingerprint, bool)>, callers| {
+            let certificate = shown.map(|(fingerprint, is_named)| ShownCertificate {
+                fingerprint,
+                is_named,
+            });
+            let calls = Calls {
+                calling: "A".to_owned(),
+                called: "IMPAXLINK".to_owned(),
+                address: "10.0.0.1".parse().unwrap(),
+                transport,
+                certificate,
+                is_impaxlink: false,
+                speaks_linked: false,
+            };
+            calls.prove(&over_tls(named), callers)
+        };
+        use NotAdmitted::{NoCertificate, NotOverTls, OtherCertificate};
+        use TlsCallers::{None as NotAsked, Optional, Required};
+        use Transport::{Plain, Tls};
+        for (named, transport, shown, callers, proven) in [
+            (&[][..], Plain, None, NotAsked, Err(NotOverTls)),
+            (&[], Tls, None, NotAsked, Ok(())),
+            (&[its], Tls, None, NotAsked, Ok(())),
+            (&[], Tls, None, Optional, Err(NoCertificate)),
+            (&[], Tls, Some((other, false)), Required, Ok(())),
+            (
+                &[],
+                Tls,
+                Some((other, true)),
+                Required,
+                Err(OtherCertificate(other)),
+            ),
+            (&[its], Tls, None, Optional, Err(NoCertificate)),
+            (&[its], Tls, Some((its, true)), Optional, Ok(())),
+            (
+                &[its],
+                Tls,
+                Some((other, false)),
+                Required,
+                Err(OtherCertificate(other)),
+            ),
+            (&[its, other], Tls, Some((other, true)), Required, Ok(())),
+        ] {
+            let told = prove(named, transport, shown, callers);
+            assert_eq!(told, proven, "{named:?} {transport:?} {shown:?} {callers:?}");
+        }
     }
 }

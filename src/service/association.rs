@@ -15,7 +15,7 @@ use super::listener::Transport;
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
     self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler,
-    Limits, PresentationContext, Rejection, ScpOptions, Status, TransferSyntax, uids,
+    Limits, PresentationContext, Rejection, ScpOptions, Status, TlsFailure, TransferSyntax, uids,
 };
 use crate::model::{Station, StationName};
 
@@ -27,7 +27,8 @@ pub(super) async fn serve_connection(
     transport: Transport,
     place: WaitingPlace,
 ) {
-    let options = scp_options(&service.in_force.pin(), transport);
+    let handshake = service.in_force.pin();
+    let options = scp_options(&handshake, transport);
     if transport == Transport::Tls && options.acceptor.tls.is_none() {
         // A reload has just closed this address.
         return;
@@ -36,7 +37,10 @@ pub(super) async fn serve_connection(
     let connection = Connection {
         service: &service,
         transport,
-        place: Mutex::new(Some(place)),
+        waiting: Mutex::new(Some(Waiting {
+            _place: place,
+            handshake,
+        })),
     };
     let serving = dimse::serve(socket, address, options, &connection, &service.drain);
     tokio::pin!(serving);
@@ -69,10 +73,14 @@ fn report_end(connection: &Connection<'_>, address: SocketAddr, ended: Result<()
             tracing::debug!("{address} connected and went away");
         }
         Err(error) if connection.is_waiting() => {
-            connection
-                .service
-                .rejections
-                .log(address.ip(), None, &chain(&error));
+            let why = match error.tls_failure() {
+                Some(TlsFailure::Unvouched(shown) | TlsFailure::NotNamed(shown)) => format!(
+                    "its certificate is not trusted; tls.authorities must hold its authority, or, where it is truly a \
+                     station's, set --tls-fingerprint {shown}"
+                ),
+                _ => chain(&error),
+            };
+            connection.service.rejections.log(address.ip(), None, &why);
         }
         Err(error) => tracing::info!("association with {address} broke: {}", chain(&error)),
     }
@@ -104,7 +112,15 @@ fn scp_options(snapshot: &Snapshot, transport: Transport) -> ScpOptions {
 struct Connection<'a> {
     service: &'a Service,
     transport: Transport,
-    place: Mutex<Option<WaitingPlace>>,
+    /// Until its request is decided about.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+/// What is held while a request is waited for.
+struct Waiting {
+    _place: WaitingPlace,
+    /// Under which a certificate was trusted, or not.
+    handshake: Arc<Snapshot>,
 }
 
 /// The station at the other end of an association.
@@ -118,14 +134,14 @@ struct Caller {
 impl Connection<'_> {
     /// Whether its request has not been decided about.
     fn is_waiting(&self) -> bool {
-        locked(&self.place).is_some()
+        locked(&self.waiting).is_some()
     }
 
-    fn leave_waiting_room(&self) {
-        locked(&self.place).take();
-    }
-
-    fn decide(&self, request: &AssociationRequest) -> Result<Admission<Caller>, Rejection> {
+    fn decide(
+        &self,
+        request: &AssociationRequest,
+        handshake: &Snapshot,
+    ) -> Result<Admission<Caller>, Rejection> {
         let address = request.peer.address.ip();
         let log = |why: &dyn std::fmt::Display| self.service.rejections.log(address, Some(request), why);
         if self.service.drain.is_cancelled() {
@@ -133,7 +149,7 @@ impl Connection<'_> {
             return Err(Rejection::TEMPORARY_CONGESTION);
         }
         let snapshot = self.service.in_force.pin();
-        let calls = Calls::of(request, self.transport);
+        let calls = Calls::of(request, self.transport, handshake);
         let station = calls
             .station(&snapshot)
             .inspect_err(|why| log(why))
@@ -173,9 +189,10 @@ impl Handler for Connection<'_> {
     type Caller = Caller;
 
     async fn admit(&self, request: &AssociationRequest) -> Result<Admission<Caller>, Rejection> {
-        let decision = self.decide(request);
-        self.leave_waiting_room();
-        decision
+        let waiting = locked(&self.waiting).take();
+        // An association is asked for once.
+        let waiting = waiting.ok_or(Rejection::NO_REASON)?;
+        self.decide(request, &waiting.handshake)
     }
 
     async fn echo(&self, caller: &Caller) -> Status {

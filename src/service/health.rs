@@ -70,7 +70,7 @@ async fn echo(station: &Station, snapshot: &Snapshot) -> Result<Duration, String
         return Err("it has no address".to_owned());
     };
     let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
-    let tls = station.tls.then(|| snapshot.tls().requestor()).transpose();
+    let tls = station.tls.then(|| snapshot.tls().requestor(station)).transpose();
     let options = RequestorOptions {
         tls: tls.map_err(|error| chain(&*error))?,
         tls_timeout: settings.duration("timeout.association"),

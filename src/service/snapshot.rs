@@ -66,7 +66,7 @@ impl Snapshot {
         if let Some(error) = snapshot.tls.error() {
             return Err(Unusable::Tls(Arc::clone(error)));
         }
-        let acceptor_tls = acceptor_tls(snapshot.settings());
+        let acceptor_tls = acceptor_tls(&snapshot.configuration);
         snapshot.acceptor_tls = acceptor_tls.map_err(|error| Unusable::Tls(Arc::new(error)))?;
         Ok(snapshot)
     }

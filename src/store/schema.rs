@@ -15,6 +15,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_first.sql")),
     M::up(include_str!("migrations/0002_mapping.sql")),
     M::up(include_str!("migrations/0003_ledger.sql")),
+    M::up(include_str!("migrations/0004_tls_fingerprints.sql")),
 ];
 
 /// All migrations, in order.

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use impaxlink::dimse::{
-    AcceptorTls, Authorities, Awaited, CallerCertificates, Error, Identity, RequestorTls, ScpOptions, connect,
+    AcceptorTls, Authorities, Awaited, CallerCertificates, CallerTrust, Error, Identity, RequestorTls,
+    ScpOptions, connect,
 };
 use tokio::sync::Semaphore;
 
@@ -27,6 +28,13 @@ pub fn identity(certificate: &Certificate) -> Identity {
 
 fn trusting(authority: &Authority) -> Authorities {
     Authorities::from_pem(&fs::read(authority.file()).unwrap()).unwrap()
+}
+
+fn vouched_by(authority: &Authority) -> CallerTrust {
+    CallerTrust {
+        authorities: Some(trusting(authority)),
+        ..CallerTrust::default()
+    }
 }
 
 fn scp(certificate: &Certificate, callers: CallerCertificates) -> Scp {
@@ -57,7 +65,7 @@ fn echo(port: u16, tls: Option<RequestorTls>) -> Result<(), Error> {
 fn echoscu_is_answered_over_tls_and_known_by_its_certificate() {
     let authority = Authority::new("ours");
     let (server, client) = (authority.certify("server"), authority.certify("client"));
-    let mut scp = scp(&server, CallerCertificates::Required(trusting(&authority)));
+    let mut scp = scp(&server, CallerCertificates::Required(vouched_by(&authority)));
     let output = Command::new("echoscu")
         .args(["-v", "-aec", "LINK", "+tls"])
         .args([&client.key, &client.certificate])
@@ -68,20 +76,7 @@ fn echoscu_is_answered_over_tls_and_known_by_its_certificate() {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let certificate = scp.requested.blocking_recv().unwrap().peer.certificate.unwrap();
-    let fingerprint = Command::new("openssl")
-        .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
-        .arg(&client.certificate)
-        .output()
-        .unwrap();
-    let fingerprint = String::from_utf8(fingerprint.stdout).unwrap();
-    let fingerprint = fingerprint
-        .split('=')
-        .nth(1)
-        .unwrap()
-        .trim()
-        .replace(':', "")
-        .to_lowercase();
-    assert_eq!(certificate.fingerprint(), fingerprint);
+    assert_eq!(certificate.fingerprint(), client.fingerprint());
 }
 
 #[test]
@@ -110,8 +105,8 @@ fn storescp_answers_us_over_tls() {
 fn certificates_of_callers_are_verified_as_told() {
     let (authority, stranger) = (Authority::new("ours"), Authority::new("theirs"));
     let server = authority.certify("server");
-    let required = CallerCertificates::Required(trusting(&authority));
-    let optional = CallerCertificates::Optional(trusting(&authority));
+    let required = CallerCertificates::Required(vouched_by(&authority));
+    let optional = CallerCertificates::Optional(vouched_by(&authority));
     for (callers, with_none, with_ours, with_foreign) in [
         (CallerCertificates::NotAsked, true, true, true),
         (optional, true, true, false),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use impaxlink::audit::{Disclosure, Event, EventKind};
-use impaxlink::model::{Kind, Suspension};
+use impaxlink::model::{Fingerprint, Kind, Suspension};
 use impaxlink::store::{
     Access, AuditFilter, ErrorClass, LinkOutcome, LinkReport, SaveError, ServiceLock, Store, StoreError,
 };
@@ -74,6 +74,7 @@ fn what_is_saved_is_read_back_field_by_field() {
     full.on_partial = Some(impaxlink::model::OnPartial::Failure);
     full.suspended = Some(Suspension::Until("2030-01-31T18:00:00Z".parse().unwrap()));
     full.tls = true;
+    full.tls_fingerprints = vec![Fingerprint::new([7; 32]), Fingerprint::new([8; 32])];
     let mut embedded = station("ARCHIVE");
     embedded.kind = Kind::Archive;
     embedded.endpoint = None;

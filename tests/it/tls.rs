@@ -23,7 +23,11 @@ fn text(path: &Path) -> &str {
 
 /// An Orthanc that speaks over TLS alone, and the program that knows it as such.
 fn linked_over_tls(authority: &Authority, federation: &Federation) -> (Env, Orthanc) {
-    let server = authority.certify("orthanc");
+    linked_showing(authority.certify("orthanc"), authority, federation)
+}
+
+/// One that shows this certificate, to callers that `authority` vouches for.
+fn linked_showing(server: Certificate, authority: &Authority, federation: &Federation) -> (Env, Orthanc) {
     let options = ArchiveOptions {
         tls: Some(ArchiveTls {
             certificate: server.certificate,
@@ -155,7 +159,8 @@ fn it_is_told_what_is_wrong_with_a_peer_and_its_certificate() {
     let expired = authority.certify_at("expired", "IP:127.0.0.1", -1);
     let elsewhere = authority.certify_at("elsewhere", "DNS:pacs.example", 2);
     let stranger = Authority::new("theirs");
-    let foreign = stranger.certify("foreign");
+    let (foreign, self_signed) = (stranger.certify("foreign"), stranger.itself());
+    let shown = self_signed.fingerprint().to_string();
     for (certificate, words) in [
         (Some(&expired), "its certificate has expired"),
         (Some(&elsewhere), "its certificate does not name 127.0.0.1"),
@@ -163,6 +168,7 @@ fn it_is_told_what_is_wrong_with_a_peer_and_its_certificate() {
             Some(&foreign),
             "the file of tls.authorities must hold its authority",
         ),
+        (Some(&self_signed), shown.as_str()),
         (None, "it does not speak TLS"),
     ] {
         for told in told_of(&authority, certificate) {
@@ -223,13 +229,14 @@ fn the_service_answers_over_tls_and_holds_stations_to_it() {
     let (answered, log) = echoes(tls_port, "VIEWER", &client, &authority);
     assert!(answered, "{log}");
     let stranger = Authority::new("theirs");
-    let (answered, log) = echoes(tls_port, "VIEWER", &stranger.certify("viewer"), &authority);
+    let stranger_shown = stranger.certify("viewer");
+    let (answered, log) = echoes(tls_port, "VIEWER", &stranger_shown, &authority);
     assert!(!answered && !log.contains("No such file"), "{log}");
     wait_for("word of the stranger", || {
         service
             .process
             .output()
-            .contains("TLS refused: invalid peer certificate")
+            .contains(&format!("--tls-fingerprint {}", stranger_shown.fingerprint()))
     });
 
     assert!(service.echo("PLAIN", "IMPAXLINK").0);
@@ -266,4 +273,117 @@ fn a_renewed_certificate_is_taken_by_a_reload_and_a_bad_file_is_refused() {
     assert!(service.echo("PLAIN", "IMPAXLINK").0);
     let (answered, log) = echoes(tls_port, "VIEWER", &client, &renewed);
     assert!(answered, "{log}");
+}
+
+/// Whether echoscu is answered that shows no certificate.
+fn echoes_without_certificate(port: u16, calling: &str) -> (bool, String) {
+    let output = Command::new("echoscu")
+        .args([
+            "-v",
+            "-to",
+            "5",
+            "-aet",
+            calling,
+            "-aec",
+            "IMPAXLINK",
+            "+tla",
+            "-ic",
+        ])
+        .args(["127.0.0.1", &port.to_string()])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    (log.contains("Received Echo Response (Success)"), log)
+}
+
+#[test]
+fn who_says_to_be_a_station_over_tls_shows_a_certificate() {
+    let authority = Authority::new("ours");
+    let tls_port = free_port();
+    let service = service_over_tls(&authority, tls_port);
+    let ask_for = |callers| {
+        service.save(|configuration| set(configuration, "tls.callers", callers));
+        service.env.impaxlink(&["reload"]).success();
+    };
+    ask_for("optional");
+    let (answered, log) = echoes_without_certificate(tls_port, "VIEWER");
+    assert!(!answered && log.contains("Rejected Permanent"), "{log}");
+    let log = service.process.output();
+    assert!(log.contains("the station shows no certificate"), "{log}");
+    // It is answered without TLS, too.
+    let (answered, log) = echoes_without_certificate(tls_port, "PLAIN");
+    assert!(answered, "{log}");
+    let client = authority.certify("viewer");
+    assert!(echoes(tls_port, "VIEWER", &client, &authority).0);
+
+    ask_for("none");
+    let (answered, log) = echoes_without_certificate(tls_port, "VIEWER");
+    assert!(answered, "{log}");
+}
+
+#[test]
+fn a_caller_is_known_by_the_fingerprint_of_its_certificate() {
+    let (authority, own) = (Authority::new("ours"), Authority::new("viewer"));
+    let tls_port = free_port();
+    let service = service_over_tls(&authority, tls_port);
+    let (self_signed, vouched) = (own.itself(), authority.certify("other"));
+    service.save(|configuration| {
+        let mut other = station("OTHER", 105);
+        other.tls = true;
+        configuration.stations.push(other);
+        for viewer in &mut configuration.stations {
+            if viewer.name.as_str() == "VIEWER" {
+                viewer.tls_fingerprints = vec![self_signed.fingerprint()];
+            }
+        }
+    });
+    service.env.impaxlink(&["reload"]).success();
+    let echoes = |calling, certificate| echoes(tls_port, calling, certificate, &authority);
+    let (answered, log) = echoes("VIEWER", &self_signed);
+    assert!(answered, "{log}");
+    let (answered, log) = echoes("OTHER", &vouched);
+    assert!(answered, "{log}");
+
+    // Neither speaks for the other: not by the authority that both sides trust, not by a fingerprint.
+    for (calling, certificate) in [("VIEWER", &vouched), ("OTHER", &self_signed)] {
+        let (answered, log) = echoes(calling, certificate);
+        assert!(
+            !answered && log.contains("Rejected Permanent"),
+            "{calling}: {log}"
+        );
+        let why = format!(
+            "the certificate is not the station's; where it truly is, set --tls-fingerprint {}",
+            certificate.fingerprint()
+        );
+        let log = service.process.output();
+        assert!(log.contains(&why), "{log}");
+    }
+}
+
+#[test]
+fn a_peer_that_nobody_vouches_for_is_asked_by_the_fingerprint_of_its_certificate() {
+    let (authority, federation) = (Authority::new("ours"), Federation::new(1, 4));
+    let stranger = Authority::new("theirs");
+    let server = stranger.certify_at("orthanc", "DNS:elsewhere.example", -1);
+    let fingerprint = server.fingerprint().to_string();
+    let (env, _orthanc) = linked_showing(server, &authority, &federation);
+    trust(&env, &authority, &authority.certify("impaxlink"));
+    let set = |fingerprint: &str| {
+        env.impaxlink(&["station", "set", "PACS", "--tls-fingerprint", fingerprint])
+            .success();
+    };
+    query(&env, &federation).exits(1);
+
+    set(&fingerprint);
+    env.impaxlink(&["config", "unset", "tls.authorities"]).success();
+    let run = query(&env, &federation);
+    run.success();
+    assert_eq!(run.json()["items"].as_array().unwrap().len(), 1, "{run:#?}");
+
+    set(&"0".repeat(64));
+    let run = query(&env, &federation);
+    run.exits(1);
+    let detail = run.json()["ledger"][0]["detail"].as_str().unwrap().to_owned();
+    let words = format!("is not the one of --tls-fingerprint, but {fingerprint}");
+    assert!(detail.contains(&words), "{detail}");
 }

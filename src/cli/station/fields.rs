@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::switches::Switches;
 use crate::cli::value;
 use crate::model::{
-    AeTitle, CharacterSet, ClusterName, Description, Issuer, Kind, OnPartial, Station, Syntax,
+    AeTitle, CharacterSet, ClusterName, Description, Fingerprint, Issuer, Kind, OnPartial, Station, Syntax,
     UpdatesDirection, parse_duration,
 };
 
@@ -120,6 +120,10 @@ pub struct Fields {
     /// Where its calls come from; several allowed, they replace those set before
     #[arg(long, value_name = "ADDR", num_args = 1.., value_delimiter = ',', value_parser = address)]
     from_address: Vec<Clearable<IpAddr>>,
+    /// SHA-256 fingerprint of its certificate, trusted over TLS in place of an authority, whatever names and dates it
+    /// has; several allowed, they replace those set before
+    #[arg(long, value_name = "SHA256", num_args = 1.., value_delimiter = ',', value_parser = clearable::<Fingerprint>)]
+    tls_fingerprint: Vec<Clearable<Fingerprint>>,
     /// The AE title by which it knows where moved studies go, where it is not ours
     #[arg(long, value_name = "AET", value_parser = clearable::<AeTitle>)]
     move_destination: Option<Clearable<AeTitle>>,
@@ -171,6 +175,7 @@ impl Fields {
         replace_all(&mut station.issuers, &self.issuer);
         replace_all(&mut station.also_calls_as, &self.also_calls_as);
         replace_all(&mut station.from_addresses, &self.from_address);
+        replace_all(&mut station.tls_fingerprints, &self.tls_fingerprint);
         station.priority = self.priority.unwrap_or(station.priority);
         station.timeout = self.timeout.unwrap_or(station.timeout);
     }

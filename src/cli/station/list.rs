@@ -61,7 +61,7 @@ pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
 }
 
 fn csv(ui: &mut Ui, stations: &[Station]) -> anyhow::Result<()> {
-    const FIELDS: [&str; 27] = [
+    const FIELDS: [&str; 28] = [
         "name",
         "ae_title",
         "host",
@@ -89,6 +89,7 @@ fn csv(ui: &mut Ui, stations: &[Station]) -> anyhow::Result<()> {
         "on_partial",
         "suspended_until",
         "tls",
+        "tls_fingerprints",
     ];
     let documents = stations
         .iter()

@@ -22,6 +22,7 @@ use crate::model::{AeTitle, Configuration, Host, Station, parse_port};
     impaxlink station set SITEB --cluster-linking --link-internal-queries\n  \
     impaxlink station set SITEB SITEC --no-link-prefetch --reason CHG1182\n  \
     impaxlink station set --link-prefetch\n  \
+    impaxlink station set SITEB --tls --tls-fingerprint 8C:3F:…:A1   # self-signed there\n  \
     impaxlink station set SITEB --description '' --dry-run")]
 pub struct SetArgs {
     /// The stations to change
@@ -50,12 +51,14 @@ pub fn run(ui: &mut Ui, args: SetArgs) -> anyhow::Result<ExitStatus> {
         args.names.clone()
     };
     let subjects: Vec<String> = names.iter().map(|name| format!("station {name}")).collect();
-    let mut idle = Vec::new();
+    let (mut idle, mut without_tls) = (Vec::new(), Vec::new());
     let status = change::save(ui, &args.change, &subjects, |configuration| {
         for name in &names {
             let station = find_mut(configuration, name)?;
             apply(&args, station)?;
             idle.extend(station.links.has_idle_options().then(|| station.name.clone()));
+            let has_idle_fingerprints = !station.tls && !station.tls_fingerprints.is_empty();
+            without_tls.extend(has_idle_fingerprints.then(|| station.name.clone()));
         }
         Ok(())
     })?;
@@ -63,6 +66,11 @@ pub fn run(ui: &mut Ui, args: SetArgs) -> anyhow::Result<ExitStatus> {
         // An option that is on without the master switch has no effect: the administrator is told.
         ui.notice(&format!(
             "note: cluster linking is off for {name}, so its link options have no effect yet (station set {name} --cluster-linking)"
+        ));
+    }
+    for name in without_tls {
+        ui.notice(&format!(
+            "note: TLS is off for {name}, so its certificate fingerprints have no effect yet (station set {name} --tls)"
         ));
     }
     Ok(status)

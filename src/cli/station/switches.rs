@@ -69,7 +69,7 @@ const SWITCHES: [Switch; 7] = [
         no_long: "no-tls",
         aliases: &[],
         no_aliases: &[],
-        help: "Make associations with it over TLS",
+        help: "Speak with it over TLS alone, and know it by its certificate when it calls",
         of: |station| &mut station.tls,
     },
 ];

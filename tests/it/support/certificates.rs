@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use impaxlink::model::Fingerprint;
 use tempfile::TempDir;
 
 /// An authority that tests trust, or not.
@@ -19,7 +20,29 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
+impl Certificate {
+    /// Its SHA-256 fingerprint, as `openssl` has it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let output = Command::new("openssl")
+            .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
+            .arg(&self.certificate)
+            .output()
+            .expect("openssl runs");
+        let line = String::from_utf8(output.stdout).expect("a line of text");
+        let (_, fingerprint) = line.trim().split_once('=').expect("NAME=FINGERPRINT");
+        fingerprint.parse().expect("a fingerprint")
+    }
+}
+
 impl Authority {
+    /// Its own certificate and key, for a peer that has signed for itself.
+    pub fn itself(&self) -> Certificate {
+        Certificate {
+            certificate: self.file(),
+            key: self.path("ca.key"),
+        }
+    }
+
     /// Makes an authority of this name.
     pub fn new(name: &str) -> Self {
         let authority = Authority {
