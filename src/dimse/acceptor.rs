@@ -20,10 +20,10 @@ use super::stream::{Incoming, PduStream};
 use super::tls::{AcceptorTls, PeerCertificate};
 use super::user_information::{UserInformation, our_items};
 use super::{
-    Abort, Association, Awaited, Context, Error, Limits, Peer, PresentationContext, Rejection,
+    Abort, Association, Awaited, Context, Error, Limits, ObjectContext, Peer, PresentationContext, Rejection,
     TransferSyntax, Violation, trim_padding, uids,
 };
-use crate::model::{AeTitle, Invalid};
+use crate::model::{AeTitle, Invalid, Uid};
 
 /// How long a rejected peer may take to hang up.
 const LINGER: Duration = Duration::from_secs(1);
@@ -224,14 +224,30 @@ impl PendingAssociation {
         send_and_close(&mut self.stream, &rejection.to_pdu()).await;
     }
 
-    /// Accepts the association with those of the proposed contexts that are among `supported`.
-    pub async fn accept(mut self, supported: &[PresentationContext]) -> Result<Association, Error> {
+    /// Accepts the association with those of the proposed contexts that are among `supported`. Of the others, those are
+    /// for objects to be stored whose SOP class `takes_objects_of`, each in the first transfer syntax proposed.
+    pub async fn accept(
+        mut self,
+        supported: &[PresentationContext],
+        takes_objects_of: fn(&Uid) -> bool,
+    ) -> Result<Association, Error> {
         let proposed = &self.received.presentation_contexts;
-        let results: Vec<_> = proposed
+        let mut results: Vec<_> = proposed
             .iter()
             .map(|context| answer_context(context, supported))
             .collect();
         let contexts = results.iter().zip(proposed).filter_map(accepted).collect();
+        let mut object_contexts = Vec::new();
+        for (result, proposed) in results.iter_mut().zip(proposed) {
+            let is_free = result.reason == PresentationContextResultReason::AbstractSyntaxNotSupported;
+            let context =
+                object_context(proposed).filter(|it| is_free && takes_objects_of(&it.sop_class_uid));
+            if let Some(context) = context {
+                result.reason = PresentationContextResultReason::Acceptance;
+                result.transfer_syntax = context.transfer_syntax_uid.as_str().to_owned();
+                object_contexts.push(context);
+            }
+        }
         let answer = Pdu::AssociationAC(AssociationAC {
             protocol_version: 1,
             calling_ae_title: self.received.calling_ae_title.clone(),
@@ -249,14 +265,17 @@ impl PendingAssociation {
             options,
             ..
         } = self;
-        Ok(Association::new(
-            stream,
-            request.peer,
-            contexts,
-            Vec::new(),
-            options.limits,
-        ))
+        let association = Association::new(stream, request.peer, contexts, Vec::new(), options.limits);
+        Ok(association.with_objects_in(object_contexts))
     }
+}
+
+fn object_context(proposed: &PresentationContextProposed) -> Option<ObjectContext> {
+    Some(ObjectContext {
+        id: proposed.id,
+        sop_class_uid: proposed.abstract_syntax.parse().ok()?,
+        transfer_syntax_uid: proposed.transfer_syntaxes.first()?.parse().ok()?,
+    })
 }
 
 fn answer_context(

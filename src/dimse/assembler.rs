@@ -6,7 +6,7 @@
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 
 use super::command::MAX_COMMAND;
-use super::{Command, Error, Violation};
+use super::{Command, CommandField, Error, Violation};
 
 /// A whole DIMSE message. Its data set is raw: it has not passed the structural check yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Assembler {
     max_data_set: usize,
+    /// Presentation contexts whose C-STORE-RQs are given without their data sets.
+    object_contexts: Vec<u8>,
     state: State,
 }
 
@@ -38,6 +40,9 @@ enum State {
         command: Command,
         data_set: Vec<u8>,
     },
+    InObject {
+        context_id: u8,
+    },
 }
 
 impl Assembler {
@@ -45,8 +50,33 @@ impl Assembler {
     pub fn new(max_data_set: usize) -> Self {
         Assembler {
             max_data_set,
+            object_contexts: Vec::new(),
             state: State::Between,
         }
+    }
+
+    /// The same, but giving C-STORE-RQs in these contexts as soon as their commands are whole. The data set follows
+    /// fragment by fragment ([`Self::push_object`]), of whatever length.
+    pub(super) fn with_objects_in(mut self, contexts: impl Iterator<Item = u8>) -> Self {
+        self.object_contexts = contexts.collect();
+        self
+    }
+
+    /// Whether the rest of an object is to come.
+    pub(super) fn is_in_object(&self) -> bool {
+        matches!(self.state, State::InObject { .. })
+    }
+
+    /// Takes the next fragment of an object, and gives its bytes.
+    pub(super) fn push_object(&mut self, fragment: PDataValue) -> Result<Vec<u8>, Violation> {
+        let State::InObject { context_id } = self.state else {
+            return Err(Violation::FragmentsOutOfOrder);
+        };
+        require(&fragment, context_id, PDataValueType::Data)?;
+        if fragment.is_last {
+            self.state = State::Between;
+        }
+        Ok(fragment.data)
     }
 
     /// Whether no message is under way.
@@ -66,6 +96,8 @@ impl Assembler {
                 command,
                 data_set,
             } => self.data_set_fragment(context_id, command, data_set, fragment),
+            // Nobody has taken the object.
+            State::InObject { .. } => Err(Violation::FragmentsOutOfOrder.into()),
         }
     }
 
@@ -85,7 +117,11 @@ impl Assembler {
             return Ok(None);
         }
         let command = Command::parse(&bytes).ok_or(Violation::UnreadableCommand)?;
-        if command.has_data_set {
+        let is_object =
+            command.field == CommandField::C_STORE_RQ && self.object_contexts.contains(&context_id);
+        if command.has_data_set && is_object {
+            self.state = State::InObject { context_id };
+        } else if command.has_data_set {
             self.state = State::InDataSet {
                 context_id,
                 command,
@@ -152,7 +188,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{CommandField, Status};
+    use super::super::Status;
     use super::*;
 
     fn messages() -> impl Strategy<Value = Vec<Message>> {
@@ -277,5 +313,34 @@ mod tests {
             assembler.push(data),
             Err(Error::TooLarge { what: "data set", .. })
         ));
+    }
+
+    #[test]
+    fn an_object_is_given_as_it_comes_and_only_where_objects_are() {
+        let mut request = Command::request(CommandField::C_STORE_RQ, 7, "1.2.840.10008.5.1.4.1.1.2");
+        request.has_data_set = true;
+        let fragment = |value_type, is_last, data: &[u8]| PDataValue {
+            presentation_context_id: 3,
+            value_type,
+            is_last,
+            data: data.to_vec(),
+        };
+        let command = || fragment(PDataValueType::Command, true, &request.encode());
+        let mut assembler = Assembler::new(4).with_objects_in([3].into_iter());
+        let message = assembler.push(command()).unwrap().unwrap();
+        assert_eq!(message.data_set, None);
+        for (is_last, data) in [(false, &b"longer than "[..]), (true, b"four bytes")] {
+            assert!(assembler.is_in_object());
+            let given = assembler.push_object(fragment(PDataValueType::Data, is_last, data));
+            assert_eq!(given.unwrap(), data);
+        }
+        assert!(assembler.is_between_messages());
+        assembler.push(command()).unwrap();
+        assert!(assembler.push_object(command()).is_err());
+
+        let mut assembler = Assembler::new(4).with_objects_in([5].into_iter());
+        assert_eq!(assembler.push(command()).unwrap(), None);
+        let data = fragment(PDataValueType::Data, true, b"1234");
+        assert_eq!(assembler.push(data).unwrap().unwrap().data_set.unwrap(), b"1234");
     }
 }

@@ -1,4 +1,5 @@
-//! An open association: whole messages in and out, the same for requestor and acceptor.
+//! An open association: whole messages in and out, the same for requestor and acceptor; objects to be stored come in
+//! piece by piece.
 //!
 //! Invariant: nothing waits without a deadline. After any error the association has ended: the peer was told by an
 //! A-ABORT of the right source where that makes sense, and every further call says [`Error::Ended`]. A malformed
@@ -17,6 +18,7 @@ use super::stream::{Incoming, PduStream};
 use super::tls::PeerCertificate;
 use super::user_information::UserInformation;
 use super::{Abort, Assembler, Awaited, Command, DataSet, Error, Message, TransferSyntax, Violation};
+use crate::model::Uid;
 
 /// How long telling the peer that we abort may take.
 const ABORT_WITHIN: Duration = Duration::from_millis(500);
@@ -55,6 +57,17 @@ pub struct Context {
     pub abstract_syntax: String,
     /// How its data sets are encoded.
     pub transfer_syntax: TransferSyntax,
+}
+
+/// An accepted presentation context for objects to be stored, which are taken as they come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectContext {
+    /// Its ID: odd, 1 to 255.
+    pub id: u8,
+    /// The SOP class of its objects.
+    pub sop_class_uid: Uid,
+    /// How they are encoded.
+    pub transfer_syntax_uid: Uid,
 }
 
 /// Why a proposed presentation context cannot be used (PS3.8 table 9-18).
@@ -125,6 +138,7 @@ pub struct Association {
     fragments: VecDeque<PDataValue>,
     assembler: Assembler,
     contexts: Vec<Context>,
+    object_contexts: Vec<ObjectContext>,
     refused: Vec<(String, ContextRefusal)>,
     peer: Peer,
     limits: Limits,
@@ -146,12 +160,26 @@ impl Association {
             fragments: VecDeque::new(),
             assembler: Assembler::new(limits.max_data_set),
             contexts,
+            object_contexts: Vec::new(),
             refused,
             peer,
             limits,
             last_message_id: 0,
             ended: false,
         }
+    }
+
+    /// The same association, on which objects come in these contexts.
+    pub(super) fn with_objects_in(mut self, contexts: Vec<ObjectContext>) -> Self {
+        let ids = contexts.iter().map(|context| context.id);
+        self.assembler = self.assembler.with_objects_in(ids);
+        self.object_contexts = contexts;
+        self
+    }
+
+    /// The context for objects with this ID.
+    pub(super) fn object_context(&self, id: u8) -> Option<&ObjectContext> {
+        self.object_contexts.iter().find(|context| context.id == id)
     }
 
     /// What the peer says of itself.
@@ -263,7 +291,7 @@ impl Association {
         loop {
             while let Some(fragment) = self.fragments.pop_front() {
                 let context_id = fragment.presentation_context_id;
-                if self.context(context_id).is_none() {
+                if self.context(context_id).is_none() && self.object_context(context_id).is_none() {
                     return Err(Violation::ForeignContext(context_id).into());
                 }
                 if let Some(message) = self.assembler.push(fragment)? {
@@ -278,6 +306,41 @@ impl Association {
                     let _ = timeout(self.limits.release_timeout, answer).await;
                     return Ok(None);
                 }
+                Incoming::Aborted(abort) => return Err(Error::Aborted(abort)),
+                pdu => return Err(Violation::UnexpectedPdu(pdu.name()).into()),
+            }
+        }
+    }
+
+    /// Waits for the next bytes of the object whose C-STORE-RQ has come, at most `within`; `None` after its last.
+    pub(super) async fn receive_object(&mut self, within: Duration) -> Result<Option<Vec<u8>>, Error> {
+        if self.ended {
+            return Err(Error::Ended);
+        }
+        if !self.assembler.is_in_object() {
+            return Ok(None);
+        }
+        let received = timeout(within, self.receive_fragment()).await;
+        let received = received.unwrap_or(Err(Error::TimedOut {
+            awaited: Awaited::Request,
+            after: within,
+        }));
+        match received.and_then(|fragment| Ok(self.assembler.push_object(fragment)?)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => {
+                self.end_after(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn receive_fragment(&mut self) -> Result<PDataValue, Error> {
+        loop {
+            if let Some(fragment) = self.fragments.pop_front() {
+                return Ok(fragment);
+            }
+            match self.stream.receive(Awaited::Request).await? {
+                Incoming::Data(fragments) => self.fragments.extend(fragments),
                 Incoming::Aborted(abort) => return Err(Error::Aborted(abort)),
                 pdu => return Err(Violation::UnexpectedPdu(pdu.name()).into()),
             }

@@ -55,7 +55,7 @@ pub use acceptor::{
     AcceptorOptions, AssociationRequest, PendingAssociation, RequestedTitle, receive_request,
 };
 pub use assembler::{Assembler, Message};
-pub use association::{Association, Context, ContextRefusal, Limits, Peer};
+pub use association::{Association, Context, ContextRefusal, Limits, ObjectContext, Peer};
 pub use builder::{DataSetBuilder, EncodeError};
 pub use check::{Fault, Malformed};
 pub use command::{Command, CommandField, MAX_COMMAND, SubOperations};
@@ -63,7 +63,10 @@ pub use data_set::{DataSet, Element, Elements, Items};
 pub use error::{Awaited, Error, Violation};
 pub use refusal::{Abort, Rejection};
 pub use requestor::{PresentationContext, RequestorOptions, connect};
-pub use scp::{Admission, CallerGone, FindRequest, FindResponder, Handler, ScpOptions, serve};
+pub use scp::{
+    Admission, CallerGone, FindRequest, FindResponder, Handler, IncomingObject, ScpOptions, StoreRequest,
+    serve,
+};
 pub use scu::{Find, FindEnd, FindEvent};
 pub use status::{Status, StatusClass};
 pub use stream::MAX_ASSOCIATE_PDU;

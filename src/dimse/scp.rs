@@ -4,6 +4,7 @@
 //! the message ID of its request. What cannot be served gets a status that says so, and the association goes on.
 
 mod find;
+mod store;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,11 +15,13 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub use self::find::{CallerGone, FindRequest, FindResponder};
+pub use self::store::{IncomingObject, StoreRequest};
 use super::acceptor::{AcceptorOptions, AssociationRequest, receive_request};
 use super::{
     Association, Awaited, Command, CommandField, Context, Error, FindEnd, Message, PresentationContext,
     Rejection, Status, Violation, uids,
 };
+use crate::model::Uid;
 
 /// What is served, and to whom.
 pub trait Handler: Send + Sync {
@@ -43,6 +46,14 @@ pub trait Handler: Send + Sync {
         request: FindRequest,
         responder: FindResponder,
     ) -> impl Future<Output = FindEnd> + Send;
+
+    /// Takes an object, and gives the status of the response: success only once it is safe.
+    fn store(
+        &self,
+        caller: &Self::Caller,
+        request: StoreRequest,
+        object: &mut IncomingObject<'_>,
+    ) -> impl Future<Output = Status> + Send;
 }
 
 /// An association that may be.
@@ -52,6 +63,8 @@ pub struct Admission<C> {
     pub caller: C,
     /// What it may be about.
     pub services: Vec<PresentationContext>,
+    /// Of which other SOP classes objects are taken, in whatever transfer syntax.
+    pub takes_objects_of: fn(&Uid) -> bool,
 }
 
 /// Bounds on associations that are served.
@@ -93,8 +106,21 @@ pub async fn serve<H: Handler>(
             return Err(Error::Refused(rejection));
         }
     };
-    let mut association = pending.accept(&admission.services).await?;
+    let mut association = pending
+        .accept(&admission.services, admission.takes_objects_of)
+        .await?;
     while let Some(message) = next_request(&mut association, options.idle_timeout, drain).await? {
+        if message.command.field == CommandField::C_STORE_RQ {
+            store::respond(
+                &mut association,
+                message,
+                handler,
+                &admission.caller,
+                options.idle_timeout,
+            )
+            .await?;
+            continue;
+        }
         if respond(&mut association, message, handler, &admission.caller)
             .await?
             .is_break()

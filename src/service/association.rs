@@ -12,10 +12,12 @@ use super::admission::Calls;
 use super::find::find;
 use super::limits::{OpenAssociation, WaitingPlace};
 use super::listener::Transport;
+use super::store::{is_storage, store};
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
     self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler,
-    Limits, PresentationContext, Rejection, ScpOptions, Status, TlsFailure, TransferSyntax, uids,
+    IncomingObject, Limits, PresentationContext, Rejection, ScpOptions, Status, StoreRequest, TlsFailure,
+    TransferSyntax, uids,
 };
 use crate::model::{Station, StationName};
 
@@ -169,8 +171,16 @@ impl Connection<'_> {
         if caller.calls.speaks_linked() && !station.is_linked() {
             log(&"linked syntax from a station that is not linked: its presentation context is rejected");
         }
-        let services = services(station);
-        Ok(Admission { caller, services })
+        let keeps_objects = snapshot
+            .configuration()
+            .stations
+            .iter()
+            .any(|station| station.is_embedded());
+        Ok(Admission {
+            caller,
+            services: services(station),
+            takes_objects_of: if keeps_objects { is_storage } else { |_| false },
+        })
     }
 }
 
@@ -202,5 +212,9 @@ impl Handler for Connection<'_> {
 
     async fn find(&self, caller: &Caller, request: FindRequest, responder: FindResponder) -> FindEnd {
         find(self.service, &caller.calls, request, responder).await
+    }
+
+    async fn store(&self, caller: &Caller, request: StoreRequest, object: &mut IncomingObject<'_>) -> Status {
+        store(self.service, &caller.station, request, object).await
     }
 }

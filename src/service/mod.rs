@@ -6,6 +6,7 @@
 //! - `snapshot`, `reload`: the configuration in force and how the next one comes in force
 //! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many
 //! - `find`: queries answered for all clusters; `conflicts`: studies met that stand for two patients
+//! - `store`: objects taken into the embedded archive
 //! - [`control`]: the socket by which commands speak to the service
 //! - `records`: what queries leave in the store
 //! - `schedule`, `health`: whether links answer
@@ -31,6 +32,7 @@ mod reload;
 mod run;
 mod schedule;
 mod snapshot;
+mod store;
 
 use std::error::Error;
 use std::net::SocketAddr;

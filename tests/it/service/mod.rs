@@ -7,3 +7,4 @@ mod find;
 mod life;
 mod links;
 mod reload;
+mod store;

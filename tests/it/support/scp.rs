@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use impaxlink::dimse::{
-    Admission, AssociationRequest, Error, FindEnd, FindRequest, FindResponder, Handler, PresentationContext,
-    Rejection, ScpOptions, Status, serve, uids,
+    Admission, AssociationRequest, Error, FindEnd, FindRequest, FindResponder, Handler, IncomingObject,
+    PresentationContext, Rejection, ScpOptions, Status, StoreRequest, serve, uids,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -35,6 +35,7 @@ impl Handler for EchoOnly {
             Ok(_) => Ok(Admission {
                 caller: (),
                 services: vec![PresentationContext::new(uids::VERIFICATION)],
+                takes_objects_of: |_| false,
             }),
             Err(_) => Err(Rejection::CALLING_AE_TITLE),
         }
@@ -51,6 +52,10 @@ impl Handler for EchoOnly {
             comment: None,
             offending_elements: Vec::new(),
         }
+    }
+
+    async fn store(&self, (): &(), _: StoreRequest, _: &mut IncomingObject<'_>) -> Status {
+        Status::UNABLE_TO_PROCESS
     }
 }
 
