@@ -18,6 +18,7 @@ mod audit;
 mod change;
 mod complete;
 mod config;
+mod demo;
 mod error;
 mod force;
 mod generation;
@@ -141,6 +142,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Show the service, the generations saved and in force, and each link's health
     Status(status::StatusArgs),
+    /// Set up two clusters on this machine, link them and query them before your eyes
+    Demo(demo::DemoArgs),
     /// Run the link service in the foreground
     Serve(serve::ServeArgs),
 }
@@ -205,6 +208,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Audit(command) => audit::run(ui, command),
         Command::Reload(args) => reload::run(ui, args),
         Command::Status(args) => status::run(ui, args),
+        Command::Demo(args) => demo::run(ui, args),
         Command::Serve(args) => serve::run(ui, args),
         Command::Query(args) => query::run(ui, args),
     }

@@ -11,6 +11,7 @@ mod archive_import;
 mod archive_matching;
 mod archive_peers;
 mod command_line;
+mod demo;
 mod dimse_acceptor;
 mod dimse_misbehaviour;
 mod dimse_requestor;
