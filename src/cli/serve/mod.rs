@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::error::{ExitStatus, Problem};
 use super::output::Ui;
 use super::{attribution, change};
+use crate::model::ARCHIVE_PATH;
 use crate::service::{self, Ended};
 
 /// The variable that says what is logged, in the words of tracing's `EnvFilter`.
@@ -53,11 +54,14 @@ fn print_unit(ui: &mut Ui) -> anyhow::Result<ExitStatus> {
     let owner = std::fs::metadata(&store).map(|metadata| metadata.uid());
     // Where there is no store yet, its owner will be who makes it.
     let owner = owner.unwrap_or_else(|_| rustix::process::getuid().as_raw());
+    let settings = change::current(ui)?.settings;
+    let archive = settings.path(ARCHIVE_PATH);
     let unit = unit::Unit {
         program: &std::env::current_exe()?,
         store: &store,
+        archive: archive.as_deref(),
         user: &attribution::user_name(owner),
-        drain_seconds: change::current(ui)?.settings.duration("timeout.drain").as_secs(),
+        drain_seconds: settings.duration("timeout.drain").as_secs(),
     };
     write!(ui.out(), "{}", unit.text())?;
     Ok(ExitStatus::Done)

@@ -12,6 +12,8 @@ pub struct Unit<'a> {
     pub program: &'a Path,
     /// The store, by its absolute path.
     pub store: &'a Path,
+    /// Where the embedded archive is, if not beside the store.
+    pub archive: Option<&'a Path>,
     /// The user who owns the store.
     pub user: &'a str,
     /// The seconds that operations under way have when the service ends.
@@ -26,11 +28,12 @@ impl Unit<'_> {
         // Hidden homes would hide a store that is in one.
         let is_in_home = ["/home", "/root", "/run/user"]
             .iter()
-            .any(|home| folder.starts_with(home));
+            .any(|home| folder.starts_with(home) || self.archive.is_some_and(|path| path.starts_with(home)));
         let homes = if is_in_home { "read-only" } else { "yes" };
         let user = self.user;
         let stop = self.drain_seconds + 10;
-        let folder = quoted(folder);
+        let archive = self.archive.map(|path| format!(" {}", quoted(path)));
+        let written = quoted(folder) + &archive.unwrap_or_default();
         format!(
             "[Unit]
 Description=impaxlink, cluster linking for medical imaging archives
@@ -54,7 +57,7 @@ UMask=0077
 AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
-ReadWritePaths={folder}
+ReadWritePaths={written}
 ProtectSystem=strict
 ProtectHome={homes}
 PrivateTmp=yes
@@ -106,9 +109,14 @@ mod tests {
     use super::*;
 
     fn text(store: &str) -> String {
+        text_with(store, None)
+    }
+
+    fn text_with(store: &str, archive: Option<&str>) -> String {
         let unit = Unit {
             program: Path::new("/usr/bin/impaxlink"),
             store: Path::new(store),
+            archive: archive.map(Path::new),
             user: "pacs",
             drain_seconds: 30,
         };
@@ -123,6 +131,15 @@ mod tests {
         );
         assert!(unit.contains("ReadWritePaths=/var/lib/impaxlink\n") && unit.contains("ProtectHome=yes\n"));
         assert!(unit.contains("User=pacs\n") && unit.contains("TimeoutStopSec=40\n"));
+    }
+
+    #[test]
+    fn an_archive_elsewhere_can_be_written_too() {
+        let unit = text_with("/var/lib/impaxlink/impaxlink.db", Some("/srv/my archive"));
+        assert!(
+            unit.contains("ReadWritePaths=/var/lib/impaxlink \"/srv/my archive\"\n"),
+            "{unit}"
+        );
     }
 
     #[test]
