@@ -33,6 +33,9 @@ struct Options {
     /// Leave Nagle's algorithm on, as the archives come.
     #[arg(long)]
     as_they_come: bool,
+    /// Start only the archive of this AE title.
+    #[arg(long)]
+    only: Option<String>,
 }
 
 fn main() -> io::Result<()> {
@@ -43,13 +46,26 @@ fn main() -> io::Result<()> {
         tcp_nodelay: !options.as_they_come,
         ..ArchiveOptions::new(site.ae_title)
     };
-    let site_a = dcmqrscp::Dcmqrscp::start_with(&of(a), &a.studies);
-    let site_b = orthanc::Orthanc::start_with(&of(b), &b.studies);
-    let site_c = dcmqrscp::Dcmqrscp::start_with(&of(c), &c.studies);
-    println!(
-        "SITEA_PORT={}\nSITEB_PORT={}\nSITEC_PORT={}",
-        site_a.port, site_b.port, site_c.port
-    );
+    let is_wanted = |site: &&studies::Site| options.only.as_ref().is_none_or(|only| only == site.ae_title);
+    let dcmqrscp = |site| {
+        Some(site)
+            .filter(is_wanted)
+            .map(|site| dcmqrscp::Dcmqrscp::start_with(&of(site), &site.studies))
+    };
+    let (site_a, site_c) = (dcmqrscp(a), dcmqrscp(c));
+    let site_b = Some(b)
+        .filter(is_wanted)
+        .map(|site| orthanc::Orthanc::start_with(&of(site), &site.studies));
+    let ports = [
+        ("SITEA", site_a.as_ref().map(|site| site.port)),
+        ("SITEB", site_b.as_ref().map(|site| site.port)),
+        ("SITEC", site_c.as_ref().map(|site| site.port)),
+    ];
+    for (name, port) in ports {
+        if let Some(port) = port {
+            println!("{name}_PORT={port}");
+        }
+    }
     println!("SHARED_PATIENT_ID={}", federation.shared_patient_id);
     println!("FULL_COPY={}", federation.full_copy);
     println!("PARTIAL_COPY={}", federation.partial_copy);

@@ -5,7 +5,8 @@
 
 use std::io::{self, Cursor, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -45,34 +46,71 @@ struct Options {
     delay_ms: u64,
 }
 
-/// The identifiers of one peer's matches, encoded.
+/// So many studies are made up; more than that are these again, under UIDs of their own.
+const MADE_UP: usize = 10_000;
+
+/// The identifiers of all peers' matches.
+struct Studies {
+    made_up: Vec<InMemDicomObject>,
+    explicit: OnceLock<Vec<Vec<u8>>>,
+    implicit: OnceLock<Vec<Vec<u8>>>,
+    count: usize,
+}
+
+impl Studies {
+    fn new(count: usize) -> Self {
+        let federation = Federation::new(1, count.clamp(4, MADE_UP));
+        let studies = &federation.site("SITEA").studies;
+        Studies {
+            made_up: studies.iter().map(studies::Study::identifier).collect(),
+            explicit: OnceLock::new(),
+            implicit: OnceLock::new(),
+            count,
+        }
+    }
+
+    /// Encoded once, when the first peer of this transfer syntax asks.
+    fn encoded(&self, transfer_syntax: &str) -> &[Vec<u8>] {
+        let encode_all = || {
+            let number = 0..self.count;
+            number
+                .map(|number| encode(&self.study(number), transfer_syntax))
+                .collect()
+        };
+        match transfer_syntax {
+            uids::EXPLICIT_VR_LITTLE_ENDIAN => self.explicit.get_or_init(encode_all),
+            _ => self.implicit.get_or_init(encode_all),
+        }
+    }
+
+    fn study(&self, number: usize) -> InMemDicomObject {
+        let mut study = self.made_up[number % self.made_up.len()].clone();
+        if number >= self.made_up.len() {
+            let uid = format!("2.25.{}", (1_u128 << 120) + number as u128);
+            study.put(DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, uid));
+        }
+        study
+    }
+}
+
+/// The matches of one peer.
 struct Matches {
-    explicit: Vec<Vec<u8>>,
-    implicit: Vec<Vec<u8>>,
+    studies: Arc<Studies>,
+    range: Range<usize>,
     delay: Duration,
 }
 
 fn main() -> io::Result<()> {
     let options = Options::parse();
     let total = options.matches + options.shift * (options.peers - 1);
-    let federation = Federation::new(1, total.max(4));
-    let studies = &federation.site("SITEA").studies;
+    let studies = Arc::new(Studies::new(total));
+    studies.encoded(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let mut threads = Vec::new();
     for peer in 0..options.peers {
         let first = peer * options.shift;
-        let identifiers: Vec<_> = studies[first..first + options.matches]
-            .iter()
-            .map(studies::Study::identifier)
-            .collect();
         let matches = Arc::new(Matches {
-            explicit: identifiers
-                .iter()
-                .map(|it| encode(it, uids::EXPLICIT_VR_LITTLE_ENDIAN))
-                .collect(),
-            implicit: identifiers
-                .iter()
-                .map(|it| encode(it, uids::IMPLICIT_VR_LITTLE_ENDIAN))
-                .collect(),
+            studies: Arc::clone(&studies),
+            range: first..first + options.matches,
             delay: Duration::from_millis(options.delay_ms),
         });
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -162,10 +200,8 @@ impl Association<'_> {
             .contexts
             .iter()
             .find(|it| it.id == pdv.presentation_context_id);
-        match context {
-            Some(it) if it.transfer_syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN => &self.matches.explicit,
-            _ => &self.matches.implicit,
-        }
+        let transfer_syntax = context.map_or("", |it| &it.transfer_syntax);
+        &self.matches.studies.encoded(transfer_syntax)[self.matches.range.clone()]
     }
 
     fn answer(&self, context_id: u8, request: &InMemDicomObject, identifiers: &[Vec<u8>]) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: whoever it calls sees another implementation than our own, so that its queries are no linked cluster's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Viewer {
     association: ClientAssociation<std::net::TcpStream>,
     assembler: Assembler,
-    waiting: Vec<Message>,
+    waiting: VecDeque<Message>,
     abstract_syntax: &'static str,
     context_id: u8,
     message_id: u16,
@@ -91,7 +91,7 @@ impl Viewer {
         Viewer {
             association,
             assembler: Assembler::new(1 << 20),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             abstract_syntax,
             context_id,
             message_id: 0,
@@ -142,7 +142,10 @@ impl Viewer {
 
     /// Waits for a match or the end.
     pub fn next(&mut self) -> Message {
-        while self.waiting.is_empty() {
+        let message = loop {
+            if let Some(message) = self.waiting.pop_front() {
+                break message;
+            }
             let Pdu::PData { data } = self.association.receive().expect("a PDU") else {
                 panic!("the association ended within an answer");
             };
@@ -150,8 +153,7 @@ impl Viewer {
                 self.waiting
                     .extend(self.assembler.push(fragment).expect("a message"));
             }
-        }
-        let message = self.waiting.remove(0);
+        };
         assert_eq!(message.command.responded_to, Some(self.message_id));
         message
     }
