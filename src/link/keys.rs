@@ -7,7 +7,7 @@
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-use crate::model::{Level, Query, Uid};
+use crate::model::{Level, Query, Returned, Uid};
 
 use super::identifier::{Keys, describe};
 use super::linked_syntax;
@@ -92,7 +92,7 @@ const OF_IMAGE: [(Tag, VR); 3] = [
 
 /// The requests at study level. For Patient Root they are those of one patient, whose ID must be known by then.
 pub fn study_keys(query: &Query, root: Root, patient_id: Option<&str>) -> Result<Vec<Keys>, KeyError> {
-    let mut keys = Keys::at("STUDY", &OF_STUDY);
+    let mut keys = Keys::at("STUDY", returned(query, &OF_STUDY));
     match root {
         Root::Linked => {
             set_patient(&mut keys, query);
@@ -104,12 +104,15 @@ pub fn study_keys(query: &Query, root: Root, patient_id: Option<&str>) -> Result
         Root::Study => set_patient(&mut keys, query),
         Root::Patient => keys.set(tags::PATIENT_ID, VR::LO, patient_id.unwrap_or_default()),
     }
-    let range =
-        |range: Option<crate::model::DateRange>| range.map_or(String::new(), |range| range.to_string());
-    keys.set(tags::STUDY_DATE, VR::DA, range(query.study_date));
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    keys.set(tags::ACCESSION_NUMBER, VR::SH, text(&query.accession_number));
-    keys.set(tags::STUDY_DESCRIPTION, VR::LO, text(&query.study_description));
+    if let Some(range) = query.study_date {
+        keys.set(tags::STUDY_DATE, VR::DA, range.to_string());
+    }
+    if let Some(number) = &query.accession_number {
+        keys.set(tags::ACCESSION_NUMBER, VR::SH, number.as_str());
+    }
+    if let Some(description) = &query.study_description {
+        keys.set(tags::STUDY_DESCRIPTION, VR::LO, description.as_str());
+    }
     let in_patient_root = |tag: Tag| root == Root::Patient && is_patient_attribute(tag);
     let further = further_at(query, Level::Study).filter(|(tag, _)| !in_patient_root(*tag));
     let mut several = set_further(&mut keys, further)?;
@@ -144,7 +147,7 @@ pub fn patient_keys(query: &Query) -> Result<Vec<Keys>, KeyError> {
 
 /// The requests for the series of one study.
 pub fn series_keys(query: &Query, study: &Uid, patient_id: Option<&str>) -> Result<Vec<Keys>, KeyError> {
-    let mut keys = Keys::at("SERIES", &OF_SERIES);
+    let mut keys = Keys::at("SERIES", returned(query, &OF_SERIES));
     set_parents(&mut keys, study, patient_id);
     let mut several = set_further(&mut keys, further_at(query, Level::Series))?;
     if !query.modalities.is_empty() {
@@ -160,16 +163,26 @@ pub fn image_keys(
     series: &Uid,
     patient_id: Option<&str>,
 ) -> Result<Vec<Keys>, KeyError> {
-    let mut keys = Keys::at("IMAGE", &OF_IMAGE);
+    let mut keys = Keys::at("IMAGE", returned(query, &OF_IMAGE));
     set_parents(&mut keys, study, patient_id);
     keys.set(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
     let several = set_further(&mut keys, further_at(query, Level::Image))?;
     each_combination(keys, &several)
 }
 
+/// What is asked for of each row of a level: the first of `usual` is its unique key.
+fn returned<'u>(query: &Query, usual: &'u [(Tag, VR)]) -> &'u [(Tag, VR)] {
+    match query.returned {
+        Returned::Usual => usual,
+        Returned::Patient | Returned::Nothing => usual.get(..1).unwrap_or_default(),
+    }
+}
+
 fn set_patient(keys: &mut Keys, query: &Query) {
-    for (tag, vr) in OF_PATIENT {
-        keys.set(tag, vr, "");
+    if query.returned != Returned::Nothing {
+        for (tag, vr) in OF_PATIENT {
+            keys.set(tag, vr, "");
+        }
     }
     if let Some(key) = &query.patient_id {
         keys.set(tags::PATIENT_ID, VR::LO, key.id.as_str());
@@ -288,6 +301,8 @@ fn each_combination(keys: Keys, several: &[Several]) -> Result<Vec<Keys>, KeyErr
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn value(keys: &Keys, tag: Tag) -> Option<&str> {
@@ -308,6 +323,31 @@ mod tests {
             assert_eq!(value(keys, *tag), Some(""), "{tag}");
         }
         assert_eq!(value(keys, tags::QUERY_RETRIEVE_LEVEL), Some("STUDY"));
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_is_wanted() {
+        let asked = |returned| {
+            let query = Query {
+                accession_number: Some("A1".to_owned()),
+                further_keys: vec![(tags::STUDY_TIME, String::new())],
+                returned,
+                ..Query::default()
+            };
+            study(&query)[0]
+                .iter()
+                .map(|key| key.tag)
+                .collect::<BTreeSet<_>>()
+        };
+        let mut expected = BTreeSet::from([
+            tags::QUERY_RETRIEVE_LEVEL,
+            tags::STUDY_INSTANCE_UID,
+            tags::ACCESSION_NUMBER,
+            tags::STUDY_TIME,
+        ]);
+        assert_eq!(asked(Returned::Nothing), expected);
+        expected.extend(OF_PATIENT.iter().map(|(tag, _)| *tag));
+        assert_eq!(asked(Returned::Patient), expected);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use mapping::{
     MappingTarget, StudyFacts, mapping_columns, read_mapping_csv,
 };
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
-pub use query::{Level, Query};
+pub use query::{Level, Query, Returned};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
 pub use settings::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, RELOAD_COMMAND, SETTING_KEYS, SettingKey,

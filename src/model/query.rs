@@ -44,6 +44,18 @@ impl FromStr for Level {
     }
 }
 
+/// What is returned of a row, besides its unique key and the further keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Returned {
+    /// All that a row is known to show.
+    #[default]
+    Usual,
+    /// What tells patients apart.
+    Patient,
+    /// Nothing. An attribute that an archive does not keep in its index costs it a look at a file for each match.
+    Nothing,
+}
+
 /// The constraints of a query; what is `None` or empty matches all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Query {
@@ -69,6 +81,8 @@ pub struct Query {
     pub study_description: Option<String>,
     /// Any further attribute and the value asked for; an empty value only asks for its return.
     pub further_keys: Vec<(Tag, String)>,
+    /// What else is returned of each row.
+    pub returned: Returned,
     /// In which the caller wrote these, where it has said so: for stations whose own character set is not known.
     pub character_set: Option<CharacterSet>,
 }

@@ -29,7 +29,7 @@ use super::{Service, Snapshot, locked};
 use crate::dimse::{FindEnd, FindRequest, FindResponder, Status, uids};
 use crate::link::policy::{Narrowing, Target, plan};
 use crate::link::{LinkedQuery, Request, keywords};
-use crate::model::{Asker, LedgerId, Query, QueryLedger, Station, StationName, Told};
+use crate::model::{Asker, LedgerId, Query, QueryLedger, Returned, Station, StationName, Told};
 use crate::store::LinkHealth;
 
 /// Answers a C-FIND of a caller that was admitted.
@@ -60,11 +60,14 @@ pub(super) async fn find(
         }
     };
     let caller = calls.queries_as(station);
-    let query = Arc::new(asked.query.clone());
+    let mut query = asked.query.clone();
     let narrowing = Narrowing::default();
     let targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
-    let linked = LinkedQuery::start(link_request(service, &snapshot, query, targets.clone()));
     let answering = Answering::new(service, &snapshot, station, &caller, &asked, &targets, &request);
+    if !answering.tells_patients_apart() {
+        query.returned = Returned::Nothing;
+    }
+    let linked = LinkedQuery::start(link_request(service, &snapshot, query, targets.clone()));
     let answered = answering.run(linked, &request.cancelled, &responder).await;
     if let Some(ae_title) = calls.title() {
         let asker = Asker::Station {
@@ -99,7 +102,7 @@ fn refused(status: Status, why: &str) -> FindEnd {
     }
 }
 
-fn link_request(service: &Service, snapshot: &Snapshot, query: Arc<Query>, targets: Vec<Target>) -> Request {
+fn link_request(service: &Service, snapshot: &Snapshot, query: Query, targets: Vec<Target>) -> Request {
     let now = Timestamp::now();
     let mut health: BTreeMap<StationName, LinkHealth> = BTreeMap::new();
     let mut resting = BTreeMap::new();
@@ -113,7 +116,7 @@ fn link_request(service: &Service, snapshot: &Snapshot, query: Arc<Query>, targe
     }
     Request {
         configuration: Arc::clone(snapshot.configuration()),
-        query,
+        query: Arc::new(query),
         targets,
         tls: snapshot.tls().clone(),
         archive: service.archive.clone(),

@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::value;
 use crate::link::keys::check_further;
-use crate::model::{DateRange, Invalid, Level, PatientIdKey, Query, Uid};
+use crate::model::{DateRange, Invalid, Level, PatientIdKey, Query, Returned, Uid};
 
 /// What is searched for.
 #[derive(Debug, clap::Args)]
@@ -87,6 +87,7 @@ impl Filters {
                 .map_err(|message| Problem::new(ExitStatus::Usage, message))?,
             study_description: self.description.clone(),
             further_keys: self.key.clone(),
+            returned: Returned::Usual,
             character_set: None,
         };
         query.check()?;

@@ -20,7 +20,8 @@ use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
 use crate::link::{Answer, Ended, Event, HashKey, LinkedQuery, LowerRow};
 use crate::model::{
-    Caller, Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, Station, StationName, Uid,
+    Caller, Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, PatientIdKey, Station, StationName,
+    Uid,
 };
 use crate::service::health::note;
 use crate::service::{Service, Snapshot};
@@ -105,6 +106,16 @@ impl<'a> Answering<'a> {
             ledger: Vec::new(),
             given: 0,
         }
+    }
+
+    /// Whether it matters whose the answers are: where only one station is asked, it does not contradict itself.
+    pub(super) fn tells_patients_apart(&self) -> bool {
+        let asked = self.targets.iter().filter(|target| target.skip.is_none());
+        let names_issuer = |key: &PatientIdKey| key.issuer.is_some();
+        self.asked.level == AskedLevel::Patient
+            || asked.count() > 1
+            || !self.meant.is_empty()
+            || self.asked.query.patient_id.as_ref().is_some_and(names_issuer)
     }
 
     /// Takes all that comes until the last station has ended, and says what the caller is told then.
@@ -385,7 +396,7 @@ mod tests {
 
     use super::*;
     use crate::dimse::Status;
-    use crate::model::{PatientIdKey, Query};
+    use crate::model::Query;
     use crate::service::examples::station;
 
     fn asked(id: Option<&str>) -> Asked {
