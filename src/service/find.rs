@@ -29,7 +29,7 @@ use super::{Service, Snapshot, locked};
 use crate::dimse::{FindEnd, FindRequest, FindResponder, Status, uids};
 use crate::link::policy::{Narrowing, Target, plan};
 use crate::link::{LinkedQuery, Request, keywords};
-use crate::model::{Asker, LedgerId, Query, QueryLedger, Returned, Station, StationName, Told};
+use crate::model::{Asker, LedgerId, Query, QueryLedger, Station, StationName, Told};
 use crate::store::LinkHealth;
 
 /// Answers a C-FIND of a caller that was admitted.
@@ -64,9 +64,7 @@ pub(super) async fn find(
     let narrowing = Narrowing::default();
     let targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
     let answering = Answering::new(service, &snapshot, station, &caller, &asked, &targets, &request);
-    if !answering.tells_patients_apart() {
-        query.returned = Returned::Nothing;
-    }
+    query.returned = answering.returned();
     let linked = LinkedQuery::start(link_request(service, &snapshot, query, targets.clone()));
     let answered = answering.run(linked, &request.cancelled, &responder).await;
     if let Some(ae_title) = calls.title() {

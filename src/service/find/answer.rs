@@ -20,8 +20,8 @@ use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
 use crate::link::{Answer, Ended, Event, HashKey, LinkedQuery, LowerRow};
 use crate::model::{
-    Caller, Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, PatientIdKey, Station, StationName,
-    Uid,
+    Caller, Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, PatientIdKey, Returned, Station,
+    StationName, Uid,
 };
 use crate::service::health::note;
 use crate::service::{Service, Snapshot};
@@ -108,14 +108,20 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// Whether it matters whose the answers are: where only one station is asked, it does not contradict itself.
-    pub(super) fn tells_patients_apart(&self) -> bool {
+    /// What stations are asked for besides the caller's keys. Whose a study is does not matter where one station alone
+    /// is asked, as it does not contradict itself; the linked syntax computes its elements of all that a row shows.
+    pub(super) fn returned(&self) -> Returned {
         let asked = self.targets.iter().filter(|target| target.skip.is_none());
         let names_issuer = |key: &PatientIdKey| key.issuer.is_some();
-        self.asked.level == AskedLevel::Patient
+        let tells_patients_apart = self.asked.level == AskedLevel::Patient
             || asked.count() > 1
             || !self.meant.is_empty()
-            || self.asked.query.patient_id.as_ref().is_some_and(names_issuer)
+            || self.asked.query.patient_id.as_ref().is_some_and(names_issuer);
+        match tells_patients_apart {
+            _ if !self.asked.linked.is_empty() => Returned::Usual,
+            true => Returned::Patient,
+            false => Returned::Nothing,
+        }
     }
 
     /// Takes all that comes until the last station has ended, and says what the caller is told then.

@@ -11,7 +11,7 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 use crate::dimse::charset::Decoder;
 use crate::dimse::{Context, DataSet, Element, FindEnd, Status, trim_padding, uids};
 use crate::link::linked_syntax::{self, BlockReader, LinkedElement};
-use crate::model::{CharacterSet, Level, PatientIdKey, Query, Returned, Uid, is_universal};
+use crate::model::{CharacterSet, Level, PatientIdKey, Query, Uid, is_universal};
 
 /// The level of a caller's query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,6 @@ impl Asked {
                 level,
                 query: Query {
                     level: level.linked(),
-                    returned: Returned::Patient,
                     ..Query::default()
                 },
                 returned: Vec::new(),
