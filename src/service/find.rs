@@ -6,14 +6,17 @@
 //! - `identifier`: what is asked
 //! - `linked`: what a linked caller learns besides
 //! - `rows`: what is given
-//! - `answer`: the query under way
+//! - `answer`: the query under way; `meant`, `given`, `withheld`: what of it is given, was, and is not
 //! - `closing`: what it ends with
 
 mod answer;
 mod closing;
+mod given;
 mod identifier;
 mod linked;
+mod meant;
 mod rows;
+mod withheld;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,28 +1,24 @@
 //! A query under way: each study to the caller at first sight, and what the ledger says of the rest.
 //!
 //! Invariants: a study whose UID comes with another patient is given once, as the local cluster (else the first) has
-//! it. Where the caller asks by a bare patient ID, rows of a known other issuer are withheld (rule 6): it would take them for its own patient's.
-//! Both are counted, and logged without patient data. A caller that reads slowly holds up its own query alone.
+//! it, and patients whom the caller does not mean are withheld. Both are counted, and logged without patient data. A caller that reads slowly holds up its own query alone.
 
-use std::collections::HashSet;
-
-use dicom_dictionary_std::tags;
 use tokio_util::sync::CancellationToken;
 
 use super::closing::{Cut, final_response, missing};
+use super::given::GivenBesides;
 use super::identifier::{Asked, AskedLevel};
 use super::linked::LocalCluster;
+use super::meant::MeantIssuers;
 use super::rows::Rows;
 use super::station_of;
-use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, trim_padding, uids};
+use super::withheld::Withheld;
+use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, uids};
 use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
-use crate::link::{Answer, Ended, Event, HashKey, LinkedQuery, LowerRow};
-use crate::model::{
-    Caller, Issuer, IssuerDomain, LedgerEntry, Level, Outcome, PatientId, PatientIdKey, Returned, Station,
-    StationName, Uid,
-};
+use crate::link::{Answer, Ended, Event, LinkedQuery};
+use crate::model::{Caller, LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
 use crate::service::health::note;
 use crate::service::{Service, Snapshot};
 
@@ -35,7 +31,7 @@ pub(super) struct Answering<'a> {
     targets: &'a [Target],
     rows: Rows<'a>,
     /// Whose patient ID the caller means, where it has given one and named no issuer.
-    meant: Vec<Issuer>,
+    meant: MeantIssuers,
     sight: FirstSight,
     given_besides: GivenBesides,
     limit: usize,
@@ -56,17 +52,6 @@ pub(super) struct Answered {
     pub(super) complete: bool,
     /// How many matches were given.
     pub(super) given: u64,
-}
-
-/// What was not given of a station's answers.
-#[derive(Debug, Clone, Copy, Default)]
-struct Withheld {
-    /// Of another issuer than the caller's patient ID.
-    issuer: u64,
-    /// Of another patient than the study stands for.
-    conflict: u64,
-    /// Not to be written for the caller.
-    unwritable: u64,
 }
 
 impl<'a> Answering<'a> {
@@ -97,7 +82,7 @@ impl<'a> Answering<'a> {
                 caller.charset.as_ref(),
                 is_linked.then(|| LocalCluster::new(service, snapshot)),
             ),
-            meant: meant_issuers(asked, caller, asks_as, settings.issuer()),
+            meant: MeantIssuers::of(asked, caller, asks_as, settings.issuer()),
             sight: FirstSight::default(),
             given_besides: GivenBesides::default(),
             limit: settings.count("limits.studies"),
@@ -115,7 +100,7 @@ impl<'a> Answering<'a> {
         let names_issuer = |key: &PatientIdKey| key.issuer.is_some();
         let tells_patients_apart = self.asked.level == AskedLevel::Patient
             || asked.count() > 1
-            || !self.meant.is_empty()
+            || self.meant.exclude_any()
             || self.asked.query.patient_id.as_ref().is_some_and(names_issuer);
         match tells_patients_apart {
             _ if !self.asked.linked.is_empty() => Returned::Usual,
@@ -164,7 +149,7 @@ impl<'a> Answering<'a> {
         if self.cut.is_some() {
             return false;
         }
-        if is_of_another(&self.meant, &answer.study.patient_id) {
+        if self.meant.exclude(&answer.study.patient_id) {
             withheld.issuer += 1;
             return false;
         }
@@ -254,7 +239,7 @@ impl<'a> Answering<'a> {
         } = ended;
         let withheld = self.withheld.get(target).copied().unwrap_or_default();
         let mut details: Vec<String> = entry.detail.take().into_iter().collect();
-        details.extend(remarks(withheld));
+        details.extend(withheld.remarks());
         entry.detail = (!details.is_empty()).then(|| details.join("; "));
         let station = self
             .targets
@@ -310,175 +295,9 @@ impl<'a> Answering<'a> {
             .map(|target| station_of(self.snapshot, target));
         for (station, withheld) in stations.zip(&self.withheld) {
             let station = station.map_or("?", |station| StationName::as_str(&station.name));
-            for remark in remarks(*withheld) {
+            for remark in withheld.remarks() {
                 tracing::info!("query of {}: of {station}'s answers, {remark}", self.caller.name);
             }
         }
-    }
-}
-
-fn remarks(withheld: Withheld) -> impl Iterator<Item = String> {
-    let remarks = [
-        (withheld.issuer, "withheld: patients of another issuer"),
-        (
-            withheld.conflict,
-            "withheld: the study stands for another patient",
-        ),
-        (
-            withheld.unwritable,
-            "lost: not to be written in the caller's transfer syntax",
-        ),
-    ];
-    let any = remarks.into_iter().filter(|(count, _)| *count > 0);
-    any.map(|(count, what)| format!("{count} {what}"))
-}
-
-/// Whose ID a bare patient ID is: the caller's issuers', else the local cluster's. A linked cluster that asks for the
-/// issuers tells patients apart by itself, and gets all.
-fn meant_issuers(asked: &Asked, caller: &Station, asks_as: &Caller, local: Option<Issuer>) -> Vec<Issuer> {
-    let tells_apart = *asks_as == Caller::LinkedCluster && asked.asks_for(tags::ISSUER_OF_PATIENT_ID);
-    match &asked.query.patient_id {
-        Some(key) if key.issuer.is_none() && !tells_apart => match &caller.issuers[..] {
-            [] => local.into_iter().collect(),
-            issuers => issuers.to_vec(),
-        },
-        _ => Vec::new(),
-    }
-}
-
-fn is_of_another(meant: &[Issuer], patient: &PatientId) -> bool {
-    match &patient.domain {
-        IssuerDomain::Named(issuer) => !meant.is_empty() && !meant.contains(issuer),
-        IssuerDomain::Inferred(_) => false,
-    }
-}
-
-/// What has been given that is no study: patients by (ID, issuer), or series and instances by their UIDs.
-struct GivenBesides {
-    key: HashKey,
-    seen: HashSet<[u64; 2]>,
-}
-
-impl Default for GivenBesides {
-    fn default() -> Self {
-        GivenBesides {
-            key: HashKey::random(),
-            seen: HashSet::new(),
-        }
-    }
-}
-
-impl GivenBesides {
-    fn count(&self) -> usize {
-        self.seen.len()
-    }
-
-    fn has_patient(&self, patient: &PatientId) -> bool {
-        self.seen.contains(&self.key.patient(patient))
-    }
-
-    fn see_patient(&mut self, patient: &PatientId) {
-        self.seen.insert(self.key.patient(patient));
-    }
-
-    /// Whether the row is a new one of its level.
-    fn see_below(&mut self, level: Level, row: &LowerRow) -> bool {
-        let tag = match level {
-            Level::Study => return false,
-            Level::Series => tags::SERIES_INSTANCE_UID,
-            Level::Image => tags::SOP_INSTANCE_UID,
-        };
-        let value = row.data_set.element(tag).map(trim_padding).unwrap_or_default();
-        let uid = std::str::from_utf8(value)
-            .ok()
-            .and_then(|text| text.parse::<Uid>().ok());
-        uid.is_some_and(|uid| self.seen.insert(self.key.uid(&uid)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dicom_core::VR;
-
-    use super::*;
-    use crate::dimse::Status;
-    use crate::model::Query;
-    use crate::service::examples::station;
-
-    fn asked(id: Option<&str>) -> Asked {
-        Asked {
-            level: AskedLevel::Linked(Level::Study),
-            query: Query {
-                patient_id: id.map(|id| id.parse::<PatientIdKey>().unwrap()),
-                ..Query::default()
-            },
-            returned: Vec::new(),
-            linked: Vec::new(),
-            pending: Status::PENDING,
-        }
-    }
-
-    fn patient(domain: IssuerDomain) -> PatientId {
-        PatientId {
-            id: "4711".to_owned(),
-            domain,
-        }
-    }
-
-    fn named(issuer: &str) -> IssuerDomain {
-        IssuerDomain::Named(issuer.parse().unwrap())
-    }
-
-    #[test]
-    fn a_bare_patient_id_is_the_callers_else_the_local_one() {
-        let mut caller = station("VIEWER", "VIEWER", "10.0.0.1");
-        let north = || "NORTH".parse::<Issuer>().ok();
-        let meant = |id: Option<&str>, caller: &Station| {
-            meant_issuers(&asked(id), caller, &Caller::Internal, north())
-        };
-        assert_eq!(meant(Some("4711"), &caller), ["NORTH".parse().unwrap()]);
-        caller.issuers = vec!["VALLEY".parse().unwrap()];
-        assert_eq!(meant(Some("4711"), &caller), ["VALLEY".parse().unwrap()]);
-        assert!(
-            meant(Some("4711^^^HARBOUR"), &caller).is_empty(),
-            "it is not bare"
-        );
-        assert!(meant(None, &caller).is_empty());
-    }
-
-    #[test]
-    fn a_linked_cluster_that_asks_for_issuers_gets_all() {
-        let caller = station("SITEB", "SITEB", "10.0.0.1");
-        let north = || "NORTH".parse::<Issuer>().ok();
-        let mut asked = asked(Some("4711"));
-        let meant = |asked: &Asked, asks_as| meant_issuers(asked, &caller, &asks_as, north()).len();
-        assert_eq!(meant(&asked, Caller::LinkedCluster), 1);
-        asked.returned.push((tags::ISSUER_OF_PATIENT_ID, VR::LO));
-        assert_eq!(meant(&asked, Caller::LinkedCluster), 0);
-        assert_eq!(
-            meant(&asked, Caller::External),
-            1,
-            "a viewer keys on the ID alone"
-        );
-    }
-
-    #[test]
-    fn only_a_known_other_issuer_is_another() {
-        let meant = ["NORTH".parse().unwrap()];
-        assert!(is_of_another(&meant, &patient(named("HARBOUR"))));
-        assert!(!is_of_another(&meant, &patient(named("NORTH"))));
-        let inferred = IssuerDomain::Inferred("SITEB".parse().unwrap());
-        assert!(!is_of_another(&meant, &patient(inferred)));
-        assert!(!is_of_another(&[], &patient(named("HARBOUR"))));
-    }
-
-    #[test]
-    fn a_patient_is_an_id_of_an_issuer() {
-        let mut given = GivenBesides::default();
-        given.see_patient(&patient(named("NORTH")));
-        assert!(given.has_patient(&patient(named("NORTH"))));
-        assert!(!given.has_patient(&patient(named("HARBOUR"))));
-        let station = IssuerDomain::Inferred("NORTH".parse().unwrap());
-        assert!(!given.has_patient(&patient(station)));
     }
 }
