@@ -1,6 +1,7 @@
 //! The link service as its callers and administrators meet it.
 
 mod admission;
+mod attacks;
 mod between_clusters;
 mod control;
 mod find;
