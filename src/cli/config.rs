@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::change::{self, ChangeArgs};
 use super::error::{ExitStatus, Problem};
+use super::nearest::nearest;
 use super::output::Ui;
 use super::table::Columns;
 use super::view::{Document, Items};
@@ -100,16 +101,10 @@ pub fn run(ui: &mut Ui, command: ConfigCommand) -> anyhow::Result<ExitStatus> {
 }
 
 fn known(name: &str) -> Result<&'static SettingKey, Problem> {
-    const LIKE_ENOUGH: f64 = 0.6;
     setting_key(name).ok_or_else(|| {
         let problem = Problem::new(ExitStatus::NotFound, format!("no setting {name}"));
-        let nearest = SETTING_KEYS
-            .iter()
-            .map(|key| (strsim::normalized_damerau_levenshtein(name, key.name), key))
-            .filter(|(likeness, _)| *likeness >= LIKE_ENOUGH)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        match nearest {
-            Some((_, key)) => problem.hint(format!("did you mean {}?", key.name)),
+        match nearest(name, SETTING_KEYS.iter().map(|key| key.name)) {
+            Some(near) => problem.hint(format!("did you mean {near}?")),
             None => problem.hint("'impaxlink config list' names them all"),
         }
     })

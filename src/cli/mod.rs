@@ -25,6 +25,7 @@ mod generation;
 mod ledger;
 mod mapping;
 mod moment;
+mod nearest;
 mod output;
 mod query;
 mod reload;

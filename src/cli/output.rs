@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::error::{ExitStatus, Problem};
@@ -124,6 +125,16 @@ impl Ui {
             }
             _ => self.out.write_all(text.as_bytes()),
         }
+    }
+
+    /// A line on standard error that tells how far it is; nothing where that is no terminal, or quiet.
+    pub fn progress_line(&self) -> ProgressBar {
+        if self.quiet || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let style =
+            ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
     }
 
     /// A notice to standard error, unless quiet.

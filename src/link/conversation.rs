@@ -12,9 +12,8 @@ use crate::dimse::{
     Association, Context, DataSet, Error, Find, FindEnd, FindEvent, Limits, PresentationContext,
     RequestorOptions, Status, StatusClass, TransferSyntax, connect, uids,
 };
-use crate::model::{AeTitle, CharacterSet, Endpoint, Settings, Station, Syntax};
+use crate::model::{AeTitle, CharacterSet, Endpoint, Settings, Station, Syntax, in_full};
 
-use super::failure;
 use super::identifier::{Keys, WriteError};
 use super::keys::{KeyError, Root};
 use super::stop::{Stop, StopSignal};
@@ -122,7 +121,7 @@ impl Call {
         let tls = match station.tls {
             true => Some(
                 tls.requestor(station)
-                    .map_err(|error| Unaskable::Tls(failure::in_full(&*error)))?,
+                    .map_err(|error| Unaskable::Tls(in_full(&*error)))?,
             ),
             false => None,
         };

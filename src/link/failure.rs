@@ -6,7 +6,7 @@ use std::error::Error as _;
 use std::io;
 
 use crate::dimse::{Awaited, Error, FindEnd, Rejection, TlsFailure};
-use crate::model::{AeTitle, Station, show_duration};
+use crate::model::{AeTitle, Station, in_full, show_duration};
 
 use super::stop::Stop;
 
@@ -77,17 +77,6 @@ pub fn of_tls(error: &Error, station: &Station) -> Option<String> {
         }
     };
     Some(told)
-}
-
-/// An error with its causes.
-pub(super) fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 fn of_io(error: &io::Error) -> String {

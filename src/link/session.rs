@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use crate::dimse::{Status, StatusClass};
 use crate::model::{
-    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, LedgerEntry, Outcome, Query, Station, show_duration,
+    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, LedgerEntry, Outcome, Query, Station, in_full,
+    show_duration,
 };
 use crate::store::{LinkOutcome, LinkReport};
 
@@ -204,7 +205,7 @@ fn describe(interrupt: &Interrupt, station: &Station, calling: &AeTitle) -> Stri
             show_duration(station.timeout)
         ),
         Interrupt::Peer(error) => failure::of_association(error, station, calling),
-        Interrupt::Archive(error) => failure::in_full(error),
+        Interrupt::Archive(error) => in_full(error),
         Interrupt::Ended(end) => failure::of_find(end),
     }
 }

@@ -49,6 +49,7 @@ pub use snapshot::{InForce, Snapshot, Unusable};
 
 use crate::link::{EmbeddedArchive, Turns};
 use crate::model::Uid;
+use crate::model::in_full;
 use conflicts::Conflicts;
 use control::RefusedReload;
 use limits::WaitingRoom;
@@ -97,12 +98,5 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// An error with its sources, on one line and without control characters.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text.replace(char::is_control, " ")
+    in_full(error).replace(char::is_control, " ")
 }

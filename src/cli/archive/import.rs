@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{progress_line, show};
-use crate::archive::{Archive, ArchiveError, ImportCounts, Imported, Outcome};
+use super::{show, visible};
+use crate::archive::{Archive, ImportCounts, Imported, Outcome};
 use crate::cli::error::ExitStatus;
 use crate::cli::output::Ui;
 use crate::cli::table::Columns;
 use crate::cli::view::Document;
 use crate::cli::{Format, change};
+use crate::model::in_full;
 
 /// Take DICOM files and all that are in folders.
 ///
@@ -73,7 +74,7 @@ impl ImportView {
 pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
     let configuration = change::current(ui)?;
     let archive = Archive::open(&configuration.settings.archive_path(ui.store_path()))?;
-    let progress = progress_line(ui);
+    let progress = ui.progress_line();
     let counts = archive.import(&args.paths, |path, imported, counts| {
         if let Some(notice) = notice(path, imported) {
             progress.suspend(|| ui.warning(&notice));
@@ -105,28 +106,10 @@ fn notice(path: &Path, imported: &Imported) -> Option<String> {
         Imported::Taken(Outcome::KeptAside) => Some(format!(
             "{path}: kept aside, as other data are stored under its UID"
         )),
-        Imported::Damaged(error) => Some(format!("{path}: not taken: {}", in_full(error))),
-        Imported::Unreachable(error) => Some(in_full(error)),
+        Imported::Damaged(error) => Some(format!("{path}: not taken: {}", visible(&in_full(error)))),
+        Imported::Unreachable(error) => Some(visible(&in_full(error))),
         Imported::Taken(_) | Imported::NotDicom | Imported::Directory => None,
     }
-}
-
-fn in_full(error: &ArchiveError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
-        .collect()
 }
 
 fn so_far(counts: &ImportCounts) -> String {

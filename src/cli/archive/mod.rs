@@ -9,7 +9,6 @@ mod stats;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::change;
 use super::error::{ExitStatus, Problem};
@@ -55,26 +54,12 @@ fn existing_path(ui: &Ui) -> anyhow::Result<PathBuf> {
     Err(Problem::new(ExitStatus::NotFound, message).hint(hint).into())
 }
 
-/// A line on a terminal that tells how far it is; elsewhere nothing.
-fn progress_line(ui: &Ui) -> ProgressBar {
-    use std::io::IsTerminal as _;
-    if ui.is_quiet() || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
-}
-
 /// A path that can be shown on a terminal.
 fn show(path: &Path) -> String {
-    path.to_string_lossy()
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
-        .collect()
+    visible(&path.to_string_lossy())
+}
+
+/// A text in which control characters are seen and do nothing.
+fn visible(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }

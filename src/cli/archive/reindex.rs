@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{existing_path, progress_line};
+use super::existing_path;
 use crate::archive::{Recovered, reindex};
 use crate::cli::Format;
 use crate::cli::error::ExitStatus;
@@ -27,7 +27,7 @@ struct ReindexView {
 /// Runs the command.
 pub fn run(ui: &mut Ui, _args: ReindexArgs) -> anyhow::Result<ExitStatus> {
     let path = existing_path(ui)?;
-    let progress = progress_line(ui);
+    let progress = ui.progress_line();
     let Recovered {
         adopted,
         unfinished,

@@ -6,7 +6,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -177,12 +177,11 @@ impl<'u> Asking<'u> {
 
     fn progress(&self) -> ProgressBar {
         let would_mix = streams(self.ui.format()) && std::io::stdout().is_terminal();
-        if self.ui.is_quiet() || would_mix || !std::io::stderr().is_terminal() {
-            return ProgressBar::hidden();
+        if would_mix {
+            ProgressBar::hidden()
+        } else {
+            self.ui.progress_line()
         }
-        let style =
-            ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
     }
 
     fn state(&self) -> String {

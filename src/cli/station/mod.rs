@@ -4,8 +4,9 @@ use clap::Subcommand;
 pub use list::suspended;
 
 use super::error::{ExitStatus, Problem};
+use super::nearest::nearest;
 use super::output::Ui;
-use crate::model::{Configuration, Station, StationName};
+use crate::model::{Configuration, Station};
 
 mod add;
 mod fields;
@@ -71,29 +72,12 @@ pub fn find_mut<'a>(configuration: &'a mut Configuration, name: &str) -> Result<
 /// The error for a name that no station has, with the nearest name as hint.
 pub fn not_found(configuration: &Configuration, name: &str) -> Problem {
     let problem = Problem::new(ExitStatus::NotFound, format!("no station {name}"));
-    match nearest(configuration, name) {
+    let names = configuration.stations.iter().map(|station| station.name.as_str());
+    match nearest(name, names) {
         Some(near) => problem.hint(format!("did you mean {near}?")),
         None if configuration.stations.is_empty() => {
             problem.hint("there is no station yet: 'impaxlink station add' registers one")
         }
         None => problem.hint("'impaxlink station list' names them all"),
     }
-}
-
-/// The station name most like `name`, where one is like it at all.
-fn nearest<'a>(configuration: &'a Configuration, name: &str) -> Option<&'a StationName> {
-    const LIKE_ENOUGH: f64 = 0.6;
-    let wanted = name.to_lowercase();
-    configuration
-        .stations
-        .iter()
-        .map(|station| {
-            (
-                strsim::normalized_damerau_levenshtein(&wanted, &station.name.as_str().to_lowercase()),
-                station,
-            )
-        })
-        .filter(|(likeness, _)| *likeness >= LIKE_ENOUGH)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, station)| &station.name)
 }

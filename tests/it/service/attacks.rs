@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use crate::support::brought::study;
 use crate::support::fake_peer::script::answer;
 use crate::support::fake_peer::{FakePeer, bombs};
+use crate::support::raw_association::association_request;
 use crate::support::service::{Service, set};
 use crate::support::sites::{archive, internal};
+use crate::support::stop_on_drop::StopOnDrop;
 use crate::support::viewer::Viewer;
 
 /// How long each attack goes on.
@@ -66,14 +68,6 @@ fn under(name: &str, attack: impl Fn(&Service, &AtomicBool) + Sync) {
     assert!(memory < MOST_MEMORY, "{name}: {memory} KiB");
 }
 
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Queries without pause, each time on the held association and on a new one; how long each answer took.
 fn query_for(service: &Service, length: Duration) -> Vec<Duration> {
     let end = Instant::now() + length;
@@ -120,28 +114,9 @@ fn send(service: &Service, bytes: &[u8]) {
     }
 }
 
-/// A-ASSOCIATE-RQ of ATTACKER for Study Root FIND in context 1 (PS3.8 9.3.2).
-fn association_request() -> Vec<u8> {
-    fn item(kind: u8, content: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-        [&[kind, 0], &length[..], content].concat()
-    }
-    let context = [
-        vec![1, 0, 0, 0],
-        item(0x30, b"1.2.840.10008.5.1.4.1.2.2.1"),
-        item(0x40, b"1.2.840.10008.1.2"),
-    ];
-    let body = [
-        vec![0, 1, 0, 0],
-        b"IMPAXLINK       ATTACKER        ".to_vec(),
-        vec![0; 32],
-        item(0x10, b"1.2.840.10008.3.1.1.1"),
-        item(0x20, &context.concat()),
-        item(0x50, &item(0x51, &16384_u32.to_be_bytes())),
-    ]
-    .concat();
-    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-    [&[1, 0], &length[..], &body].concat()
+/// The request of an attacker who is registered, and may query.
+fn request_to_find() -> Vec<u8> {
+    association_request("ATTACKER", "1.2.840.10008.5.1.4.1.2.2.1")
 }
 
 /// Associates, and sends what a registered station should not.
@@ -150,8 +125,7 @@ fn send_associated(service: &Service, bytes: &[u8]) {
         return;
     };
     let mut answer = [0; 6];
-    let is_accepted =
-        stream.write_all(&association_request()).is_ok() && stream.read_exact(&mut answer).is_ok();
+    let is_accepted = stream.write_all(&request_to_find()).is_ok() && stream.read_exact(&mut answer).is_ok();
     if is_accepted && answer[0] == 2 {
         let _ = stream.write_all(bytes);
         let _ = stream.read_to_end(&mut Vec::new());
@@ -187,7 +161,7 @@ fn slow_loris() {
         let Some(mut stream) = connect(service) else {
             return;
         };
-        for byte in association_request() {
+        for byte in request_to_find() {
             if done.load(Ordering::Relaxed) || stream.write_all(&[byte]).is_err() {
                 return;
             }

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use crate::support::env::Env;
 use crate::support::process::listens;
+use crate::support::raw_association::association_request;
 use crate::support::service::{PATIENCE, Service, block_on, save, set, start, station, wait_for};
 
 #[test]
@@ -104,35 +105,14 @@ fn half_a_request(service: &Service) -> std::net::TcpStream {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", service.port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&association_request()).unwrap();
+    stream
+        .write_all(&association_request("VIEWER", "1.2.840.10008.1.1"))
+        .unwrap();
     let mut answer = [0; 6];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(answer[0], 2, "A-ASSOCIATE-AC");
     stream.write_all(&[4, 0, 0, 0, 0, 80, 0, 0]).unwrap();
     stream
-}
-
-/// A-ASSOCIATE-RQ of VIEWER for Verification (PS3.8 9.3.2).
-fn association_request() -> Vec<u8> {
-    fn item(kind: u8, content: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![kind, 0];
-        bytes.extend_from_slice(&(content.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(content);
-        bytes
-    }
-    let mut context = vec![1, 0, 0, 0];
-    context.extend(item(0x30, b"1.2.840.10008.1.1"));
-    context.extend(item(0x40, b"1.2.840.10008.1.2"));
-    let mut body = vec![0, 1, 0, 0];
-    body.extend_from_slice(b"IMPAXLINK       VIEWER          ");
-    body.extend_from_slice(&[0; 32]);
-    body.extend(item(0x10, b"1.2.840.10008.3.1.1.1"));
-    body.extend(item(0x20, &context));
-    body.extend(item(0x50, &item(0x51, &16384_u32.to_be_bytes())));
-    let mut pdu = vec![1, 0];
-    pdu.extend_from_slice(&(body.len() as u32).to_be_bytes());
-    pdu.extend_from_slice(&body);
-    pdu
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::support::fake_peer::script::answer;
 use crate::support::findscu;
 use crate::support::service::{PATIENCE, Service, set, wait_for};
 use crate::support::sites::{archive, internal, linked, station_of};
+use crate::support::stop_on_drop::StopOnDrop;
 use crate::support::viewer::Viewer;
 
 #[test]
@@ -100,14 +101,6 @@ fn switch_under_load(switches: usize) {
     assert!(with_links.load(Ordering::Relaxed) > 0 && without.load(Ordering::Relaxed) > 0);
     assert!(queries > switches, "{queries} queries");
     assert_ledgers_are_of_one_generation(&service, queries);
-}
-
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 fn switch(service: &Service, round: usize) -> Duration {
