@@ -163,11 +163,17 @@ fn keep(ui: &mut Ui, folder: Folder, north: Site, harbour: Site) -> anyhow::Resu
         .collect();
     let folder = folder.keep();
     say(ui, "Both are left running. To be North, or Harbour:")?;
-    for store in stores {
+    for store in &stores {
         ui.line(&format!("export IMPAXLINK_STORE={store}"))?;
     }
-    say(ui, "To end them:")?;
-    ui.line(&format!("kill {}; rm -r {}", pids.join(" "), folder.display()))?;
+    say(ui, "To end them, and take all away once both have ended:")?;
+    // A service holds its lock to its very end, and writes into the folder until then.
+    let [north, harbour] = stores.map(|store| format!("flock {store}.service.lock"));
+    ui.line(&format!(
+        "kill {}; {north} {harbour} rm -r {}",
+        pids.join(" "),
+        folder.display()
+    ))?;
     Ok(ExitStatus::Done)
 }
 
