@@ -65,12 +65,11 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The store: a SQLite file, made with its folders on first use.
+    /// The store: a SQLite file, made with its folders on first use; as IMPAXLINK_STORE says where not given.
     ///
     /// By default /var/lib/impaxlink/impaxlink.db for root, else impaxlink/impaxlink.db under $XDG_DATA_HOME
     /// (~/.local/share).
-    #[arg(long, global = true, value_name = "PATH", env = "IMPAXLINK_STORE", hide_env_values = true,
-          value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     store: Option<PathBuf>,
     /// How the answer is written to standard output: as IMPAXLINK_FORMAT says, else as a table.
     #[arg(long, global = true, value_enum)]

@@ -36,10 +36,7 @@ impl Ui {
             }
         };
         Ok(Ui {
-            store_path: match &global.store {
-                Some(path) => path.clone(),
-                None => default_store_path()?,
-            },
+            store_path: store_path(global.store.as_deref())?,
             format: format(global)?,
             quiet: global.quiet,
             verbose: global.verbose,
@@ -217,8 +214,18 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// Where the store is when no option says so, for completions; `None` where there is no place for one.
 pub(super) fn store_path_of_environment() -> Option<PathBuf> {
-    let given = std::env::var_os("IMPAXLINK_STORE").map(PathBuf::from);
-    given.or_else(|| default_store_path().ok())
+    store_path(None).ok()
+}
+
+fn store_path(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let of_environment = || std::env::var_os("IMPAXLINK_STORE").filter(|path| !path.is_empty());
+    match given
+        .map(Path::to_owned)
+        .or_else(|| of_environment().map(PathBuf::from))
+    {
+        Some(path) => Ok(path),
+        None => default_store_path(),
+    }
 }
 
 fn default_store_path() -> anyhow::Result<PathBuf> {

@@ -194,3 +194,11 @@ fn a_generation_is_shown_with_its_save_and_all_that_is_set() {
     assert_eq!(shown["saved"]["reason"], json!("CHG1182"));
     assert_eq!(shown["stations"][0]["cluster_linking"], json!(true));
 }
+
+#[test]
+fn what_stands_in_the_environment_is_no_part_of_the_usage() {
+    let env = Env::new();
+    let run = env.impaxlink(&["station", "add", "X", "--host", "127.0.0.1"]);
+    run.fails_with(2, "--ae-title <AET>");
+    assert!(!run.stderr.contains("--store"), "{run:#?}");
+}
