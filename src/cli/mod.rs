@@ -161,7 +161,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) if error.kind() == ErrorKind::MissingSubcommand => return help_of_group(arguments).into(),
+        Err(error) if lacks_subcommand(&error) => return help_of_group(arguments).into(),
         Err(error) => {
             let quiet = arguments.iter().any(|word| word == "-q" || word == "--quiet");
             return error::usage(&error, quiet).into();
@@ -181,6 +181,15 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitStatus::Done.into(),
         Err(error) => error::report(&error, quiet).into(),
     }
+}
+
+/// Clap tells the two apart by whether anything else was given.
+fn lacks_subcommand(error: &clap::Error) -> bool {
+    use ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+    matches!(
+        error.kind(),
+        MissingSubcommand | DisplayHelpOnMissingArgumentOrSubcommand
+    )
 }
 
 /// A group of commands without one of them: its help says which there are.
