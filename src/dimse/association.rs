@@ -139,6 +139,7 @@ pub struct Association {
     assembler: Assembler,
     contexts: Vec<Context>,
     object_contexts: Vec<ObjectContext>,
+    sending_contexts: Vec<ObjectContext>,
     refused: Vec<(String, ContextRefusal)>,
     peer: Peer,
     limits: Limits,
@@ -161,6 +162,7 @@ impl Association {
             assembler: Assembler::new(limits.max_data_set),
             contexts,
             object_contexts: Vec::new(),
+            sending_contexts: Vec::new(),
             refused,
             peer,
             limits,
@@ -177,7 +179,18 @@ impl Association {
         self
     }
 
-    /// The context for objects with this ID.
+    /// The same association, on which objects go out in these contexts.
+    pub(super) fn with_objects_out(mut self, contexts: Vec<ObjectContext>) -> Self {
+        self.sending_contexts = contexts;
+        self
+    }
+
+    /// The contexts in which objects may be sent.
+    pub fn sending_contexts(&self) -> &[ObjectContext] {
+        &self.sending_contexts
+    }
+
+    /// The context for objects that come, with this ID.
     pub(super) fn object_context(&self, id: u8) -> Option<&ObjectContext> {
         self.object_contexts.iter().find(|context| context.id == id)
     }
@@ -210,6 +223,11 @@ impl Association {
                 refusal: refused.map_or(ContextRefusal::NotProposed, |(_, refusal)| *refusal),
             }
         })
+    }
+
+    fn has_context(&self, id: u8) -> bool {
+        let sends_in = || self.sending_contexts.iter().any(|context| context.id == id);
+        self.context(id).is_some() || self.object_context(id).is_some() || sends_in()
     }
 
     /// A message ID that was not used for a while; never 0.
@@ -291,7 +309,7 @@ impl Association {
         loop {
             while let Some(fragment) = self.fragments.pop_front() {
                 let context_id = fragment.presentation_context_id;
-                if self.context(context_id).is_none() && self.object_context(context_id).is_none() {
+                if !self.has_context(context_id) {
                     return Err(Violation::ForeignContext(context_id).into());
                 }
                 if let Some(message) = self.assembler.push(fragment)? {

@@ -8,15 +8,11 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 /// The most that one PDV carries, whatever the peer would take.
 const LARGEST_FRAGMENT: usize = 256 * 1024;
 /// The headers of a PDV within its PDU: length, context ID, message control header.
-const PDV_HEADER: usize = 6;
+pub(super) const PDV_HEADER: usize = 6;
 
 /// Cuts values into PDUs of at most `max_pdu_length` bytes (0: no limit), as few as can be.
 pub(super) fn fragment(context_id: u8, values: &[(PDataValueType, &[u8])], max_pdu_length: u32) -> Vec<Pdu> {
-    let limit = match max_pdu_length as usize {
-        0 => LARGEST_FRAGMENT,
-        // Below 7 nothing can be sent at all; a peer that says so is told as little as can be told.
-        limit => limit.clamp(PDV_HEADER + 2, LARGEST_FRAGMENT),
-    };
+    let limit = limit(max_pdu_length);
     let whole: usize = values.iter().map(|(_, value)| value.len() + PDV_HEADER).sum();
     let pdv = |value_type: &PDataValueType, data: &[u8], is_last| PDataValue {
         presentation_context_id: context_id,
@@ -31,8 +27,7 @@ pub(super) fn fragment(context_id: u8, values: &[(PDataValueType, &[u8])], max_p
             .collect();
         return vec![Pdu::PData { data }];
     }
-    // Fragments of even length (PS3.8 annex E.2).
-    let room = (limit - PDV_HEADER) & !1;
+    let room = longest_fragment(max_pdu_length);
     let mut pdus = Vec::new();
     for (value_type, value) in values {
         let mut rest = *value;
@@ -49,6 +44,19 @@ pub(super) fn fragment(context_id: u8, values: &[(PDataValueType, &[u8])], max_p
         }
     }
     pdus
+}
+
+/// The most that a fragment holds where it has a PDU to itself, in bytes: even (PS3.8 annex E.2).
+pub(super) fn longest_fragment(max_pdu_length: u32) -> usize {
+    (limit(max_pdu_length) - PDV_HEADER) & !1
+}
+
+fn limit(max_pdu_length: u32) -> usize {
+    match max_pdu_length as usize {
+        0 => LARGEST_FRAGMENT,
+        // Below 7 nothing can be sent at all; a peer that says so is told as little as can be told.
+        limit => limit.clamp(PDV_HEADER + 2, LARGEST_FRAGMENT),
+    }
 }
 
 #[cfg(test)]

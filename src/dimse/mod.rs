@@ -62,12 +62,12 @@ pub use command::{Command, CommandField, MAX_COMMAND, SubOperations};
 pub use data_set::{DataSet, Element, Elements, Items};
 pub use error::{Awaited, Error, Violation};
 pub use refusal::{Abort, Rejection};
-pub use requestor::{PresentationContext, RequestorOptions, connect};
+pub use requestor::{ObjectFlow, PresentationContext, ProposedObjects, RequestorOptions, connect};
 pub use scp::{
     Admission, CallerGone, FindRequest, FindResponder, Handler, IncomingObject, ScpOptions, StoreRequest,
     serve,
 };
-pub use scu::{Find, FindEnd, FindEvent};
+pub use scu::{Find, FindEnd, FindEvent, Store, StoreObject};
 pub use status::{Status, StatusClass};
 pub use stream::MAX_ASSOCIATE_PDU;
 pub use tls::{

@@ -8,22 +8,22 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed};
+use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed, RequestorRoles, UserVariableItem};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::associate_accept::ContextResult;
+use super::associate_accept::{AssociateAccept, ContextResult};
 use super::socket::Socket;
 use super::stream::{Incoming, PduStream};
 use super::tls::RequestorTls;
-use super::user_information::our_items;
+use super::user_information::{UserInformation, our_items};
 use super::{
-    Abort, Association, Awaited, Context, ContextRefusal, Error, Limits, Peer, TransferSyntax, Violation,
-    uids,
+    Abort, Association, Awaited, Context, ContextRefusal, Error, Limits, ObjectContext, Peer, TransferSyntax,
+    Violation, uids,
 };
-use crate::model::{AeTitle, Endpoint};
+use crate::model::{AeTitle, Endpoint, Uid};
 
 /// How long one address may keep the next one waiting (RFC 8305 recommends 250 ms).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -48,6 +48,28 @@ impl PresentationContext {
     }
 }
 
+/// Objects of a SOP class that a requestor would send or receive, in one of these transfer syntaxes, whatever they are.
+///
+/// The peer chooses one of them: where it is to be able to use several, each needs a proposal of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposedObjects {
+    /// The SOP class.
+    pub sop_class_uid: Uid,
+    /// The transfer syntaxes, most wanted first.
+    pub transfer_syntax_uids: Vec<Uid>,
+    /// Which way they go.
+    pub flow: ObjectFlow,
+}
+
+/// Which way objects go on an association, as the requestor sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectFlow {
+    /// We send them by C-STORE, as its SCU.
+    Sent,
+    /// The peer sends them as sub-operations of our C-GET: we are the SCP of C-STORE, by role selection (PS3.7 D.3.3.4).
+    Received,
+}
+
 /// How an association is to be opened.
 #[derive(Debug, Clone)]
 pub struct RequestorOptions {
@@ -55,8 +77,10 @@ pub struct RequestorOptions {
     pub calling: AeTitle,
     /// The AE title of the peer.
     pub called: AeTitle,
-    /// The presentation contexts: 1 to 128.
+    /// The presentation contexts of messages. With those of objects: 1 to 128.
     pub contexts: Vec<PresentationContext>,
+    /// Those of objects.
+    pub objects: Vec<ProposedObjects>,
     /// How long name resolution and TCP connection may take together.
     pub connect_timeout: Duration,
     /// TLS, where the peer speaks it.
@@ -79,6 +103,7 @@ impl RequestorOptions {
                 .iter()
                 .map(|uid| PresentationContext::new(uid))
                 .collect(),
+            objects: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             tls: None,
             tls_timeout: Duration::from_secs(5),
@@ -92,8 +117,9 @@ impl RequestorOptions {
 ///
 /// An association without a usable presentation context is a success here; [`Association::context_for`] tells.
 pub async fn connect(endpoint: &Endpoint, options: &RequestorOptions) -> Result<Association, Error> {
-    if !(1..=MAX_CONTEXTS).contains(&options.contexts.len()) {
-        return Err(Error::ContextCount(options.contexts.len()));
+    let count = options.contexts.len() + options.objects.len();
+    if !(1..=MAX_CONTEXTS).contains(&count) {
+        return Err(Error::ContextCount(count));
     }
     let socket = open_socket(endpoint, options.connect_timeout).await?;
     let awaited = Awaited::AssociationResponse;
@@ -195,13 +221,16 @@ async fn negotiate(
 ) -> Result<Association, Error> {
     let awaited = Awaited::AssociationResponse;
     let mut stream = PduStream::new(socket, options.limits.max_pdu_length);
-    let proposed = number_contexts(&options.contexts);
+    let proposed = number_contexts(options);
     stream.send(&[association_request(&proposed, options)]).await?;
     match stream.receive(awaited).await {
         Ok(Incoming::AssociateAccept(accept)) => {
             let (contexts, refused) = read_results(&options.contexts, &proposed, &accept.results);
+            let [sent, received] = [ObjectFlow::Sent, ObjectFlow::Received]
+                .map(|flow| accepted_objects(flow, options, &proposed, &accept));
             let peer = Peer::new(address, stream.peer_certificate(), accept.user_information);
-            Ok(Association::new(stream, peer, contexts, refused, options.limits))
+            let association = Association::new(stream, peer, contexts, refused, options.limits);
+            Ok(association.with_objects_in(received).with_objects_out(sent))
         }
         Ok(Incoming::Rejected(rejection)) => Err(Error::Rejected(rejection)),
         Ok(Incoming::Aborted(abort)) => Err(Error::Aborted(abort)),
@@ -219,29 +248,59 @@ async fn negotiate(
 }
 
 /// Gives the contexts their IDs: 1, 3, 5 ... 255.
-fn number_contexts(contexts: &[PresentationContext]) -> Vec<PresentationContextProposed> {
+fn number_contexts(options: &RequestorOptions) -> Vec<PresentationContextProposed> {
+    let messages = options.contexts.iter().map(|context| {
+        let syntaxes = context.transfer_syntaxes.iter();
+        let syntaxes = syntaxes.map(|syntax| syntax.uid().to_owned()).collect();
+        (context.abstract_syntax.clone(), syntaxes)
+    });
+    let objects = options.objects.iter().map(|objects| {
+        let syntaxes = objects.transfer_syntax_uids.iter();
+        let syntaxes = syntaxes.map(|syntax| syntax.as_str().to_owned()).collect();
+        (objects.sop_class_uid.as_str().to_owned(), syntaxes)
+    });
     let ids = (1..=u8::MAX).step_by(2);
-    let proposed = |(id, context): (u8, &PresentationContext)| PresentationContextProposed {
+    let proposed = |(id, (abstract_syntax, transfer_syntaxes))| PresentationContextProposed {
         id,
-        abstract_syntax: context.abstract_syntax.clone(),
-        transfer_syntaxes: context
-            .transfer_syntaxes
-            .iter()
-            .map(|syntax| syntax.uid().to_owned())
-            .collect(),
+        abstract_syntax,
+        transfer_syntaxes,
     };
-    ids.zip(contexts).map(proposed).collect()
+    ids.zip(messages.chain(objects)).map(proposed).collect()
 }
 
 fn association_request(proposed: &[PresentationContextProposed], options: &RequestorOptions) -> Pdu {
+    let mut user_variables = our_items(options.limits.max_pdu_length);
+    user_variables.extend(role_selections(&options.objects));
     Pdu::AssociationRQ(AssociationRQ {
         protocol_version: 1,
         calling_ae_title: options.calling.to_string(),
         called_ae_title: options.called.to_string(),
         application_context_name: uids::APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: proposed.to_vec(),
-        user_variables: our_items(options.limits.max_pdu_length),
+        user_variables,
     })
+}
+
+/// One for each SOP class of which we would receive objects.
+fn role_selections(objects: &[ProposedObjects]) -> Vec<UserVariableItem> {
+    let flows = |class: &Uid, flow| {
+        let mut same = objects.iter().filter(|other| other.sop_class_uid == *class);
+        same.any(|other| other.flow == flow)
+    };
+    let mut classes: Vec<&Uid> = objects.iter().map(|objects| &objects.sop_class_uid).collect();
+    classes.sort();
+    classes.dedup();
+    let received = classes
+        .into_iter()
+        .filter(|class| flows(class, ObjectFlow::Received));
+    let item = |class: &Uid| {
+        let roles = RequestorRoles {
+            scu: flows(class, ObjectFlow::Sent),
+            scp: true,
+        };
+        UserVariableItem::ScuScpRoleSelectionSubItem(class.as_str().to_owned(), roles)
+    };
+    received.map(item).collect()
 }
 
 fn read_results(
@@ -264,6 +323,43 @@ fn read_results(
         }
     }
     (accepted, refused)
+}
+
+/// The contexts in which objects may go this way. Received ones need the role too, which nobody has who was not given it.
+fn accepted_objects(
+    flow: ObjectFlow,
+    options: &RequestorOptions,
+    proposed: &[PresentationContextProposed],
+    accept: &AssociateAccept,
+) -> Vec<ObjectContext> {
+    let proposed = proposed.iter().skip(options.contexts.len());
+    let going = options
+        .objects
+        .iter()
+        .zip(proposed)
+        .filter(|(objects, _)| objects.flow == flow);
+    let accepted = going.filter_map(|(objects, context)| {
+        let result = accept.results.iter().find(|result| result.id == context.id)?;
+        let transfer_syntax_uid: Uid = result.transfer_syntax.parse().ok()?;
+        let is_usable = result.result == 0
+            && objects.transfer_syntax_uids.contains(&transfer_syntax_uid)
+            && has_role(flow, &objects.sop_class_uid, &accept.user_information);
+        is_usable.then(|| ObjectContext {
+            id: context.id,
+            sop_class_uid: objects.sop_class_uid.clone(),
+            transfer_syntax_uid,
+        })
+    });
+    accepted.collect()
+}
+
+/// Without an answer about a SOP class the requestor is its SCU alone (PS3.7 D.3.3.4.2).
+fn has_role(flow: ObjectFlow, sop_class_uid: &Uid, answer: &UserInformation) -> bool {
+    let roles = answer.roles.iter().find(|(uid, _)| uid == sop_class_uid.as_str());
+    match (flow, roles) {
+        (ObjectFlow::Sent, roles) => roles.is_none_or(|(_, roles)| roles.scu),
+        (ObjectFlow::Received, roles) => roles.is_some_and(|(_, roles)| roles.scp),
+    }
 }
 
 fn usable(

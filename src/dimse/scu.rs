@@ -1,9 +1,13 @@
-//! The services that we use as SCU over an association: C-ECHO and C-FIND (PS3.7 9.1.5 and 9.1.2).
+//! The services that we use as SCU over an association: C-ECHO and C-FIND (PS3.7 9.1.5 and 9.1.2), C-STORE in `store`.
 //!
 //! Invariant: a response that answers another request than the one under way is a violation, and ends the
 //! association. Matches stay encoded: nothing is decoded here.
 
+mod store;
+
 use std::time::Duration;
+
+pub use store::{Store, StoreObject};
 
 use super::{
     Association, Awaited, Command, CommandField, Context, DataSet, Error, Malformed, Message, Status,

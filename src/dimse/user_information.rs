@@ -1,8 +1,9 @@
 //! The user information of A-ASSOCIATE PDUs, ours and the peer's (PS3.7 annex D.3.3, PS3.8 annex D).
 //!
-//! Invariant: what came from a peer holds no control characters. Extended negotiations are passed over.
+//! Invariant: what came from a peer holds no control characters. Extended negotiations but for that of roles are passed
+//! over.
 
-use dicom_ul::pdu::UserVariableItem;
+use dicom_ul::pdu::{RequestorRoles, UserVariableItem};
 
 use super::associate_accept::for_each_item;
 use super::uids;
@@ -14,6 +15,8 @@ pub(super) struct UserInformation {
     pub(super) max_pdu_length: u32,
     pub(super) implementation_class_uid: String,
     pub(super) implementation_version_name: String,
+    /// SCP/SCU Role Selection (PS3.7 D.3.3.4): the roles of the requestor for a SOP class, as proposed or accepted.
+    pub(super) roles: Vec<(String, RequestorRoles)>,
 }
 
 impl UserInformation {
@@ -25,6 +28,7 @@ impl UserInformation {
             match kind {
                 0x51 => information.max_pdu_length = u32::from_be_bytes(*content.first_chunk()?),
                 0x52 => information.implementation_class_uid = text(),
+                0x54 => information.roles.push(role_selection(content)?),
                 0x55 => information.implementation_version_name = text(),
                 _ => {}
             }
@@ -45,11 +49,25 @@ impl UserInformation {
                 UserVariableItem::ImplementationVersionName(name) => {
                     information.implementation_version_name = printable(name);
                 }
+                UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
+                    information.roles.push((printable(uid), *roles));
+                }
                 _ => {}
             }
         }
         information
     }
+}
+
+fn role_selection(content: &[u8]) -> Option<(String, RequestorRoles)> {
+    let (length, rest) = content.split_first_chunk::<2>()?;
+    let (uid, roles) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let &[scu, scp] = roles.first_chunk()?;
+    let roles = RequestorRoles {
+        scu: scu != 0,
+        scp: scp != 0,
+    };
+    Some((printable(&String::from_utf8_lossy(uid)), roles))
 }
 
 /// What we say of ourselves, asking or answering.

@@ -24,5 +24,6 @@ pub mod service;
 pub mod sites;
 pub mod stop_on_drop;
 pub mod store;
+pub mod storescp;
 pub mod studies;
 pub mod viewer;
