@@ -7,6 +7,7 @@ mod caller;
 mod change;
 mod character_set;
 mod configuration;
+mod daily_window;
 mod date_range;
 mod duration;
 mod fingerprint;
@@ -18,6 +19,7 @@ mod ledger;
 mod link_flags;
 mod mapping;
 mod patient_id;
+mod prefetch_job;
 mod query;
 mod query_ledger;
 mod settings;
@@ -33,6 +35,7 @@ pub use caller::Caller;
 pub use change::{Change, Subject, changes, station_changes};
 pub use character_set::CharacterSet;
 pub use configuration::{Configuration, Generation};
+pub use daily_window::DailyWindow;
 pub use date_range::DateRange;
 pub use duration::{parse_duration, show_duration};
 pub use fingerprint::Fingerprint;
@@ -47,6 +50,7 @@ pub use mapping::{
     MappingTarget, StudyFacts, mapping_columns, read_mapping_csv,
 };
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
+pub use prefetch_job::{JobId, JobState, PrefetchJob, WantedPrior};
 pub use query::{Level, Query, Returned};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
 pub use settings::{

@@ -1,4 +1,5 @@
-//! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries.
+//! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries,
+//! the queue of priors to be brought.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -18,6 +19,8 @@ mod lock;
 mod mapping_table;
 mod ownership;
 mod patience;
+mod prefetch_jobs;
+mod prefetch_runner;
 mod query_ledgers;
 mod save;
 mod schema;
@@ -32,6 +35,8 @@ pub use error::{ErrorClass, StoreError};
 pub use history::SavedGeneration;
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport};
 pub use lock::{Holder, ServiceLock, ServiceLockError};
+pub use prefetch_jobs::{Enqueued, JobCounts, JobFilter, JobOutcome, Retries};
+pub use prefetch_runner::PrefetchRunner;
 pub use query_ledgers::LedgerFilter;
 pub use save::{SaveError, Saved};
 
