@@ -1,5 +1,5 @@
-//! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries,
-//! the queue of priors to be brought.
+//! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries, the queue
+//! of priors to be brought, where copies came from.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -10,6 +10,7 @@
 mod audit_log;
 mod configuration;
 mod connection;
+mod copies;
 mod creation;
 mod documents;
 mod error;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use audit_log::{AuditFilter, Break, Broken, Verification, VerifyError};
+pub use copies::{Copy, CopyRecord, Purpose, StudyUse};
 pub use error::{ErrorClass, StoreError};
 pub use history::SavedGeneration;
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport};

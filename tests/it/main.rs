@@ -37,3 +37,4 @@ mod store_processes;
 mod structural_check;
 mod tls;
 mod unit;
+mod visitors;

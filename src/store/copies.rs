@@ -1,0 +1,217 @@
+//! Where copies of studies came from: who brought what, from which station, when, and whether it has expired.
+//!
+//! Invariant: a copy is on record, on the disk, before the first of its objects is asked for ([`Store::begin_copy`]), so
+//! that what a broken-off retrieve leaves behind never looks like a study of this cluster. It makes no generation. When a
+//! visitor expires is `service`'s to decide.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde::{Deserialize, Serialize};
+
+use super::configuration::{json, list, moment, optional, parsed, unreadable, word};
+use super::{Store, StoreError};
+use crate::model::{AeTitle, ClusterName, StationName, Uid};
+
+/// What a study was brought for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Somebody asked for it: `retrieve`.
+    Retrieve,
+    /// It is a relevant prior.
+    Prefetch,
+    /// A linked cluster told of new objects.
+    Update,
+    /// A client asked the service for it.
+    Service,
+}
+
+impl Purpose {
+    /// As it is shown and recorded.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Retrieve => "retrieve",
+            Purpose::Prefetch => "prefetch",
+            Purpose::Update => "update",
+            Purpose::Service => "service",
+        }
+    }
+}
+
+/// A study, or a part of one, as one source gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Which study.
+    pub study_instance_uid: Uid,
+    /// The station of the local cluster that has it now.
+    pub station: StationName,
+    /// The station that gave it.
+    pub source: StationName,
+    /// When.
+    pub at: Timestamp,
+    /// How many instances came; those that were there already don't count.
+    pub instances: u64,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// A study was given to a client of this cluster, whole or in part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StudyUse {
+    /// Which study.
+    pub study_instance_uid: Uid,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What is on record of the copy that a station has of a study from one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyRecord {
+    /// Which study.
+    pub study_instance_uid: Uid,
+    /// The station that has it, by its name of then.
+    pub station: StationName,
+    /// Whether that is the embedded archive.
+    pub is_embedded: bool,
+    /// The station that gave it, by its name of then.
+    pub source: StationName,
+    /// The cluster which that station is a door to.
+    pub cluster: Option<ClusterName>,
+    /// The AE titles of that station, and of the others of its cluster.
+    pub source_titles: Vec<AeTitle>,
+    /// How many instances of the study the station had when nothing had been brought yet.
+    pub held_before: u64,
+    /// When the first of it was asked for.
+    pub first_brought: Timestamp,
+    /// When the last of it came.
+    pub last_brought: Timestamp,
+    /// How many instances came in all.
+    pub instances: u64,
+    /// What it was brought for last.
+    pub purpose: Purpose,
+    /// When it was last given to a client of this cluster.
+    pub last_use: Option<Timestamp>,
+    /// When it was removed.
+    pub expired_at: Option<Timestamp>,
+}
+
+impl CopyRecord {
+    /// When it was last brought or used.
+    pub fn last_activity(&self) -> Timestamp {
+        self.last_use.unwrap_or(self.last_brought).max(self.last_brought)
+    }
+}
+
+const COLUMNS: &str = "study_instance_uid, station, embedded, source, cluster, source_titles, held_before, first_brought, \
+    last_brought, instances, purpose, last_use, expired_at";
+
+/// What has expired and is brought again begins anew.
+const PUT: &str = "INSERT INTO copy (study_instance_uid, station, source, cluster, source_titles, embedded, held_before, \
+    first_brought, last_brought, instances, purpose) VALUES (:study, :station, :source, \
+    (SELECT cluster FROM station WHERE name = :source), :titles, \
+    EXISTS (SELECT 1 FROM station WHERE name = :station AND host IS NULL), :held_before, :at, :at, :instances, :purpose) \
+    ON CONFLICT DO UPDATE SET cluster = excluded.cluster, source_titles = excluded.source_titles, \
+    embedded = excluded.embedded, purpose = excluded.purpose, \
+    last_brought = max(last_brought, excluded.last_brought), \
+    held_before = iif(expired_at IS NULL, held_before, excluded.held_before), \
+    first_brought = iif(expired_at IS NULL, first_brought, excluded.first_brought), \
+    instances = iif(expired_at IS NULL, instances, 0) + excluded.instances, \
+    last_use = iif(expired_at IS NULL, last_use, NULL), expired_at = NULL";
+
+const TITLES: &str =
+    "SELECT ae_title FROM station WHERE name = ?1 OR cluster = (SELECT cluster FROM station WHERE name = ?1)";
+
+impl Store {
+    /// Puts on record that a copy is about to be asked for from its source, before the first object comes. `held` is how
+    /// many instances of the study the station has already. Returns when the disk has it.
+    pub fn begin_copy(&self, copy: &Copy, held: u64) -> Result<(), StoreError> {
+        let copy = Copy {
+            instances: 0,
+            ..copy.clone()
+        };
+        self.put_copy(&copy, held)
+    }
+
+    /// Puts on record what has come, besides what is on record already.
+    pub fn record_copy(&self, copy: &Copy) -> Result<(), StoreError> {
+        self.put_copy(copy, 0)
+    }
+
+    /// What is on record of the copies of a study, expired ones too, by station and source.
+    pub fn copies(&self, study: &Uid) -> Result<Vec<CopyRecord>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM copy WHERE study_instance_uid = ?1");
+        let read = || {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            statement.query_map([study.as_str()], record)?.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// Notes that studies were given to clients of this cluster, without waiting for the disk. Studies of which no copy is
+    /// on record are passed over.
+    pub fn note_uses(&self, uses: &[StudyUse]) -> Result<(), StoreError> {
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.write_without_sync(|connection| {
+            let mut note = connection.prepare_cached(
+                "UPDATE copy SET last_use = max(coalesce(last_use, ?2), ?2) WHERE study_instance_uid = ?1",
+            )?;
+            uses.iter().try_for_each(|used| {
+                let (study, at) = (used.study_instance_uid.as_str(), used.at.as_microsecond());
+                note.execute(params![study, at]).map(drop)
+            })
+        })
+    }
+
+    fn put_copy(&self, copy: &Copy, held: u64) -> Result<(), StoreError> {
+        let transaction = self.begin_write()?;
+        let written = put(&transaction, copy, held).and_then(|()| transaction.commit());
+        self.sqlite(written)
+    }
+}
+
+fn put(connection: &Connection, copy: &Copy, held: u64) -> rusqlite::Result<()> {
+    let (study, station) = (copy.study_instance_uid.as_str(), copy.station.as_str());
+    // What another source has brought before was not there before anything was brought.
+    let held_before: Option<u64> = connection
+        .prepare_cached(
+            "SELECT held_before FROM copy WHERE study_instance_uid = ?1 AND station = ?2 AND expired_at IS NULL LIMIT 1",
+        )?
+        .query_row(params![study, station], |row| row.get(0))
+        .optional()?;
+    let mut titles = connection.prepare_cached(TITLES)?;
+    let titles = titles.query_map([copy.source.as_str()], |row| row.get(0))?;
+    let titles: Vec<String> = titles.collect::<rusqlite::Result<_>>()?;
+    connection.prepare_cached(PUT)?.execute(named_params! {
+        ":study": study,
+        ":station": station,
+        ":source": copy.source.as_str(),
+        ":titles": json(&titles)?,
+        ":held_before": held_before.unwrap_or(held),
+        ":at": copy.at.as_microsecond(),
+        ":instances": copy.instances,
+        ":purpose": copy.purpose.as_str(),
+    })?;
+    Ok(())
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<CopyRecord> {
+    let time =
+        |column| Timestamp::from_microsecond(row.get(column)?).map_err(|error| unreadable(column, error));
+    Ok(CopyRecord {
+        study_instance_uid: parsed(row, 0)?,
+        station: parsed(row, 1)?,
+        is_embedded: row.get(2)?,
+        source: parsed(row, 3)?,
+        cluster: optional(row, 4)?,
+        source_titles: list(row, 5)?,
+        held_before: row.get(6)?,
+        first_brought: time(7)?,
+        last_brought: time(8)?,
+        instances: row.get(9)?,
+        purpose: word(row, 10)?,
+        last_use: moment(row, 11)?,
+        expired_at: moment(row, 12)?,
+    })
+}
