@@ -190,6 +190,11 @@ impl Association {
         &self.sending_contexts
     }
 
+    /// The contexts in which objects come.
+    pub fn object_contexts(&self) -> &[ObjectContext] {
+        &self.object_contexts
+    }
+
     /// The context for objects that come, with this ID.
     pub(super) fn object_context(&self, id: u8) -> Option<&ObjectContext> {
         self.object_contexts.iter().find(|context| context.id == id)

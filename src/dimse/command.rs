@@ -1,7 +1,7 @@
 //! Command sets: the group 0000 of every DIMSE message (PS3.7 section 9 and annex E), Implicit VR Little Endian.
 //!
 //! Invariant: a parsed [`Command`] has a command field; everything else is there only if it came. Elements that we
-//! do not know are passed over. What a command must hold for its service is for the service to ask.
+//! do not know are passed over, also those of other groups: Orthanc lists failed instances (0008,0058) in its command. What a command must hold for its service is for the service to ask.
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
@@ -146,7 +146,7 @@ impl Command {
         let mut field = None;
         while !bytes.is_empty() {
             let header = ElementHeader::read(bytes, IMPLICIT)?;
-            if header.tag.0 != 0 || header.length == UNDEFINED_LENGTH {
+            if header.length == UNDEFINED_LENGTH {
                 return None;
             }
             let (value, rest) = bytes
@@ -384,8 +384,12 @@ mod tests {
     }
 
     #[test]
-    fn a_command_set_needs_its_field_and_nothing_of_other_groups() {
+    fn a_command_set_needs_its_field_and_passes_over_other_groups() {
         assert_eq!(Command::parse(&[]), None);
         assert_eq!(Command::parse(&[8, 0, 0x52, 0, 0, 0, 0, 0]), None);
+        let command = Command::request(CommandField::C_ECHO_RQ, 1, "1.2");
+        let foreign = [8, 0, 0x58, 0, 2, 0, 0, 0, b'1', 0];
+        let parsed = Command::parse(&[command.encode(), foreign.to_vec()].concat());
+        assert_eq!(parsed, Some(command));
     }
 }

@@ -19,7 +19,7 @@
 //! - `assembler`, `fragment`: presentation data values into messages, and back
 //! - `associate_accept`, `user_information`: parts of the negotiation, as they travel
 //! - `tls`, `socket`, `stream`, `association`: connections, PDUs over those, messages over those
-//! - `requestor`, `scu`: associations that we open, and what we ask over them
+//! - `requestor`, `scu`: associations that we open, and what we ask over them: C-ECHO, C-FIND, C-MOVE, C-GET
 //! - `acceptor`, `scp`: associations that others open, and how they are served
 //! - `error`: all that can go wrong
 //!
@@ -62,12 +62,16 @@ pub use command::{Command, CommandField, MAX_COMMAND, SubOperations};
 pub use data_set::{DataSet, Element, Elements, Items};
 pub use error::{Awaited, Error, Violation};
 pub use refusal::{Abort, Rejection};
-pub use requestor::{ObjectFlow, PresentationContext, ProposedObjects, RequestorOptions, connect};
+pub use requestor::{
+    MAX_CONTEXTS, ObjectFlow, PresentationContext, ProposedObjects, RequestorOptions, connect,
+};
 pub use scp::{
     Admission, CallerGone, FindRequest, FindResponder, Handler, IncomingObject, ScpOptions, StoreRequest,
     serve,
 };
-pub use scu::{Find, FindEnd, FindEvent, Store, StoreObject};
+pub use scu::{
+    Find, FindEnd, FindEvent, Get, GetEvent, GotObject, Move, MoveEvent, RetrieveEnd, Store, StoreObject,
+};
 pub use status::{Status, StatusClass};
 pub use stream::MAX_ASSOCIATE_PDU;
 pub use tls::{

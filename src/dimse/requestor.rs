@@ -27,7 +27,8 @@ use crate::model::{AeTitle, Endpoint, Uid};
 
 /// How long one address may keep the next one waiting (RFC 8305 recommends 250 ms).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
-const MAX_CONTEXTS: usize = 128;
+/// How many presentation contexts an association has at most (PS3.8 9.3.2.2).
+pub const MAX_CONTEXTS: usize = 128;
 
 /// A SOP class with the transfer syntaxes in which we would speak it: what a requestor proposes, or an acceptor takes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! the message ID of its request. What cannot be served gets a status that says so, and the association goes on.
 
 mod find;
-mod store;
+pub(super) mod store;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -1,18 +1,25 @@
-//! The services that we use as SCU over an association: C-ECHO and C-FIND (PS3.7 9.1.5 and 9.1.2), C-STORE in `store`.
+//! The services that we use as SCU over an association: C-ECHO here (PS3.7 9.1.5), the others each in their file.
 //!
 //! Invariant: a response that answers another request than the one under way is a violation, and ends the
-//! association. Matches stay encoded: nothing is decoded here.
+//! association.
 
+mod find;
+mod get;
+mod move_to;
+mod retrieve_end;
 mod store;
 
 use std::time::Duration;
 
-pub use store::{Store, StoreObject};
-
+pub use self::find::{Find, FindEnd, FindEvent};
+pub use self::get::{Get, GetEvent, GotObject};
+pub use self::move_to::{Move, MoveEvent};
+pub use self::retrieve_end::RetrieveEnd;
+pub use self::store::{Store, StoreObject};
 use super::{
-    Association, Awaited, Command, CommandField, Context, DataSet, Error, Malformed, Message, Status,
-    Violation, uids,
+    Association, Awaited, Command, CommandField, Context, DataSet, Error, Message, Status, Violation, uids,
 };
+use crate::model::AeTitle;
 
 impl Association {
     /// C-ECHO: the status of the response, which must come `within` that time.
@@ -28,25 +35,32 @@ impl Association {
         }
     }
 
-    /// C-FIND: sends the request with its identifier; the matches are then to be taken from the [`Find`].
-    ///
-    /// The identifier must be in the transfer syntax of the context. Dropping the [`Find`] before its end leaves
-    /// the association in the middle of an answer: it is then of no more use but to be aborted.
-    pub async fn find(&mut self, context: &Context, identifier: &DataSet) -> Result<Find<'_>, Error> {
+    /// Sends a request of Query/Retrieve with its identifier, which must be in the transfer syntax of the context.
+    async fn ask(
+        &mut self,
+        context: &Context,
+        field: CommandField,
+        move_destination: Option<&AeTitle>,
+        identifier: &DataSet,
+    ) -> Result<Command, Error> {
         if identifier.transfer_syntax() != context.transfer_syntax {
             return Err(Error::Unencodable("an identifier of another transfer syntax"));
         }
         let message_id = self.next_message_id();
-        let mut request = Command::request(CommandField::C_FIND_RQ, message_id, &context.abstract_syntax);
+        let mut request = Command::request(field, message_id, &context.abstract_syntax);
         request.priority = Some(0);
+        request.move_destination = move_destination.map(ToString::to_string);
         request.has_data_set = true;
         self.send(context.id, &request, Some(identifier)).await?;
-        Ok(Find {
-            association: self,
-            context: context.clone(),
-            request,
-            end: None,
-        })
+        Ok(request)
+    }
+
+    /// Tells the peer to cancel `request`.
+    async fn cancel(&mut self, context: &Context, request: &Command) -> Result<(), Error> {
+        match request.message_id {
+            Some(message_id) => self.send(context.id, &Command::cancel(message_id), None).await,
+            None => Ok(()),
+        }
     }
 
     /// The next message, if it is a response to `request`.
@@ -56,99 +70,16 @@ impl Association {
             .receive(awaited, within)
             .await?
             .ok_or(Error::Released(awaited))?;
+        self.is_response(message, request).await
+    }
+
+    async fn is_response(&mut self, message: Message, request: &Command) -> Result<Message, Error> {
         let command = &message.command;
         if command.field != request.field.response() || command.responded_to != request.message_id {
             let violation = Violation::ForeignResponse(command.field.0, command.responded_to);
             return Err(self.violated(violation).await);
         }
         Ok(message)
-    }
-}
-
-/// A C-FIND under way.
-#[derive(Debug)]
-pub struct Find<'a> {
-    association: &'a mut Association,
-    context: Context,
-    request: Command,
-    end: Option<FindEnd>,
-}
-
-/// What a C-FIND brings, one at a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FindEvent {
-    /// A match.
-    Match {
-        /// The identifier of the match.
-        identifier: DataSet,
-        /// The peer did not match all the optional keys (FF01).
-        optional_keys_unsupported: bool,
-    },
-    /// A match whose identifier may not be read. What follows is not affected.
-    MalformedMatch(Malformed),
-    /// The final response. There is nothing after it.
-    Done(FindEnd),
-}
-
-/// The final response of a C-FIND.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FindEnd {
-    /// Its status.
-    pub status: Status,
-    /// Its Error Comment, without control characters.
-    pub comment: Option<String>,
-    /// The tags that the peer found fault with.
-    pub offending_elements: Vec<dicom_core::Tag>,
-}
-
-impl Find<'_> {
-    /// The next match, or the end, which must come `within` that time. Cancel-safe. After the end: the end again.
-    pub async fn next(&mut self, within: Duration) -> Result<FindEvent, Error> {
-        if let Some(end) = &self.end {
-            return Ok(FindEvent::Done(end.clone()));
-        }
-        let message = self.association.receive_response(&self.request, within).await?;
-        let Some(status) = message.command.status else {
-            return Err(self.association.violated(Violation::MissingStatus).await);
-        };
-        if status.is_pending() {
-            return self.read_match(status, message.data_set).await;
-        }
-        let end = FindEnd {
-            status,
-            comment: message
-                .command
-                .error_comment
-                .as_deref()
-                .and_then(printable_comment),
-            offending_elements: message.command.offending_elements,
-        };
-        self.end = Some(end.clone());
-        Ok(FindEvent::Done(end))
-    }
-
-    async fn read_match(&mut self, status: Status, data_set: Option<Vec<u8>>) -> Result<FindEvent, Error> {
-        let Some(bytes) = data_set else {
-            return Err(self.association.violated(Violation::MissingDataSet).await);
-        };
-        let optional_keys_unsupported = status == Status::PENDING_OPTIONAL_KEYS_UNSUPPORTED;
-        Ok(match DataSet::parse(bytes, self.context.transfer_syntax) {
-            Ok(identifier) => FindEvent::Match {
-                identifier,
-                optional_keys_unsupported,
-            },
-            Err(malformed) => FindEvent::MalformedMatch(malformed),
-        })
-    }
-
-    /// Sends C-CANCEL. Matches that are under way still come; go on with [`Find::next`] until the end.
-    pub async fn cancel(&mut self) -> Result<(), Error> {
-        let Some(message_id) = self.request.message_id.filter(|_| self.end.is_none()) else {
-            return Ok(());
-        };
-        self.association
-            .send(self.context.id, &Command::cancel(message_id), None)
-            .await
     }
 }
 

@@ -15,6 +15,7 @@ mod demo;
 mod dimse_acceptor;
 mod dimse_misbehaviour;
 mod dimse_requestor;
+mod dimse_retrieve;
 mod dimse_store;
 mod dimse_tls;
 mod environment;

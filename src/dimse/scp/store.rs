@@ -67,7 +67,11 @@ pub(super) async fn respond<H: Handler>(
     association.send(message.context_id, &response, None).await
 }
 
-fn announced(command: &Command, context: Option<ObjectContext>) -> Result<StoreRequest, Status> {
+/// What a C-STORE-RQ announces, or the status with which it is refused.
+pub(in crate::dimse) fn announced(
+    command: &Command,
+    context: Option<ObjectContext>,
+) -> Result<StoreRequest, Status> {
     let context = context.ok_or(Status::SOP_CLASS_NOT_SUPPORTED)?;
     if command.sop_class.as_deref() != Some(context.sop_class_uid.as_str()) {
         return Err(Status::SOP_CLASS_NOT_SUPPORTED);

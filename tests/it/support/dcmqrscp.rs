@@ -43,11 +43,11 @@ impl Dcmqrscp {
                 study.write_files(&archive);
                 study.series.iter().flat_map(|series| &series.instances)
             })
-            .map(|uid| format!("{uid}.dcm"))
+            .map(|uid| format!("{}/{uid}.dcm", archive.display()))
             .collect();
         if !files.is_empty() {
             let mut index = Command::new("dcmqridx");
-            let indexed = index.current_dir(&archive).arg(".").args(&files).output();
+            let indexed = index.arg(&archive).args(&files).output();
             let indexed = indexed.expect("dcmqridx runs (package dcmtk)");
             assert!(indexed.status.success(), "dcmqridx: {indexed:?}");
         }
