@@ -8,6 +8,7 @@
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
 //! - [`archive`]: the embedded archive: objects as DICOM files, and the index of them
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
+//! - [`priors`]: who is scheduled, which earlier studies matter then, and bringing them over
 //! - [`service`]: the link service: listening, admission, reload without dropping anything, the control socket
 //!
 //! - [`cli`]: the command line, one file a command; the only room that prints
@@ -23,5 +24,6 @@ pub mod cli;
 pub mod dimse;
 pub mod link;
 pub mod model;
+pub mod priors;
 pub mod service;
 pub mod store;

@@ -3,6 +3,7 @@
 //! Invariant: none carries padding. UIDs that come from peers are compared after [`trim_padding`](super::trim_padding).
 
 pub use dicom_dictionary_std::uids::{
+    MODALITY_WORKLIST_INFORMATION_MODEL_FIND as MODALITY_WORKLIST_FIND,
     PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND as PATIENT_ROOT_FIND,
     PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET as PATIENT_ROOT_GET,
     PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE as PATIENT_ROOT_MOVE,

@@ -259,7 +259,7 @@ fn number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
 }
 
 /// `YYYYMMDD`, also with the separators of ACR-NEMA and of people.
-fn date(value: &[u8]) -> Option<Date> {
+pub fn date(value: &[u8]) -> Option<Date> {
     let digits = digits::<8>(value, b".-/")?;
     let number = |from: usize, to: usize| decimal(digits.get(from..to)?);
     Date::new(
@@ -271,7 +271,7 @@ fn date(value: &[u8]) -> Option<Date> {
 }
 
 /// `HH`, `HHMM`, `HHMMSS` with or without a fraction, also with colons.
-fn time(value: &[u8]) -> Option<Time> {
+pub fn time(value: &[u8]) -> Option<Time> {
     let whole = value.split(|byte| *byte == b'.').next()?;
     let mut parts = [0_i8; 3];
     let digits: Vec<u8> = whole.iter().copied().filter(|byte| *byte != b':').collect();

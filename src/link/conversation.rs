@@ -118,30 +118,9 @@ impl Call {
             (_, false) => Syntax::Dicom,
             (syntax, true) => syntax,
         };
-        let tls = match station.tls {
-            true => Some(
-                tls.requestor(station)
-                    .map_err(|error| Unaskable::Tls(in_full(&*error)))?,
-            ),
-            false => None,
-        };
-        let calling = calling(station, settings);
         Ok(Call {
             endpoint,
-            options: RequestorOptions {
-                connect_timeout: settings.duration("timeout.connect"),
-                tls,
-                tls_timeout: settings.duration("timeout.association"),
-                associate_timeout: settings.duration("timeout.association"),
-                limits: Limits {
-                    max_pdu_length: settings.count("limits.pdu").try_into().unwrap_or(u32::MAX),
-                    max_data_set: settings.count("limits.message"),
-                    send_timeout: station.timeout,
-                    ..Limits::default()
-                },
-                contexts: contexts(syntax),
-                ..RequestorOptions::new(calling, station.ae_title.clone(), &[])
-            },
+            options: requestor_options(station, settings, tls, contexts(syntax))?,
             charset: station.charset.as_ref().or(callers).cloned(),
             syntax,
             silence: station.timeout,
@@ -172,8 +151,39 @@ impl Call {
     }
 }
 
+/// How associations with a station are opened.
+pub fn requestor_options(
+    station: &Station,
+    settings: &Settings,
+    tls: &LinkTls,
+    contexts: Vec<PresentationContext>,
+) -> Result<RequestorOptions, Unaskable> {
+    let tls = match station.tls {
+        true => Some(
+            tls.requestor(station)
+                .map_err(|error| Unaskable::Tls(in_full(&*error)))?,
+        ),
+        false => None,
+    };
+    let calling = calling(station, settings);
+    Ok(RequestorOptions {
+        connect_timeout: settings.duration("timeout.connect"),
+        tls,
+        tls_timeout: settings.duration("timeout.association"),
+        associate_timeout: settings.duration("timeout.association"),
+        limits: Limits {
+            max_pdu_length: settings.count("limits.pdu").try_into().unwrap_or(u32::MAX),
+            max_data_set: settings.count("limits.message"),
+            send_timeout: station.timeout,
+            ..Limits::default()
+        },
+        contexts,
+        ..RequestorOptions::new(calling, station.ae_title.clone(), &[])
+    })
+}
+
 /// Our AE title towards a station.
-pub(super) fn calling(station: &Station, settings: &Settings) -> AeTitle {
+pub fn calling(station: &Station, settings: &Settings) -> AeTitle {
     station.calling_ae.clone().unwrap_or_else(|| settings.ae_title())
 }
 

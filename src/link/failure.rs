@@ -11,7 +11,7 @@ use crate::model::{AeTitle, Station, in_full, show_duration};
 use super::stop::Stop;
 
 /// Tells of a failed association with `station`, which was called as `calling`.
-pub(super) fn of_association(error: &Error, station: &Station, calling: &AeTitle) -> String {
+pub fn of_association(error: &Error, station: &Station, calling: &AeTitle) -> String {
     let endpoint = station
         .endpoint
         .as_ref()
@@ -89,7 +89,7 @@ fn of_io(error: &io::Error) -> String {
 }
 
 /// Tells of a find that the station ended with another status than success.
-pub(super) fn of_find(end: &FindEnd) -> String {
+pub fn of_find(end: &FindEnd) -> String {
     match &end.comment {
         Some(comment) => format!("ended with {}: {comment}", end.status),
         None => format!("ended with {}", end.status),

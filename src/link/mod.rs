@@ -41,10 +41,10 @@ mod stop;
 pub mod tls;
 mod turns;
 
-pub use conversation::Unaskable;
+pub use conversation::{Unaskable, calling, requestor_options};
 pub use embedded::EmbeddedArchive;
 pub use event::{Answer, Ended, Event, LowerRow};
-pub use failure::of_tls as tls_failure;
+pub use failure::{of_association as association_failure, of_find as find_failure, of_tls as tls_failure};
 pub use fanout::{LinkedQuery, Request};
 pub use identity::HashKey;
 pub use keywords::keywords;

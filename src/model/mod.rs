@@ -54,8 +54,8 @@ pub use prefetch_job::{JobId, JobState, PrefetchJob, WantedPrior};
 pub use query::{Level, Query, Returned};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
 pub use settings::{
-    ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, RELOAD_COMMAND, SETTING_KEYS, SettingKey,
-    Settings, TlsCallers, setting_key,
+    ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL, RELOAD_COMMAND,
+    SETTING_KEYS, SettingKey, Settings, TlsCallers, setting_key,
 };
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use self::rules::{
     is, is_absolute_path, is_count, is_days, is_duration, is_large_count, is_message_length, is_not_empty,
-    is_on_partial, is_pdu_length, is_socket_address, is_tls_callers,
+    is_on_off, is_on_partial, is_pdu_length, is_small_number, is_socket_address, is_tls_callers,
 };
-use super::{AeTitle, ClusterName, Invalid, Issuer, OnPartial, parse_duration};
+use super::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, OnPartial, StationName, parse_duration};
 
 /// Whether callers over TLS show a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,9 @@ pub const ARCHIVE_PATH: &str = "archive.path";
 
 /// How many days the ledgers of past queries are kept.
 pub const LEDGER_KEEP_DAYS: &str = "ledger.keep_days";
+
+/// Whether the service brings the priors of a study that arrives.
+pub const PREFETCH_ON_ARRIVAL: &str = "prefetch.on_arrival";
 
 /// How many associations to each station are open at once.
 pub const ASSOCIATIONS_TO_STATION: &str = "limits.associations_to_station";
@@ -120,6 +123,54 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "90",
         "how many days the ledgers of past queries are kept",
         is_days,
+    ),
+    key(
+        PREFETCH_ON_ARRIVAL,
+        "off",
+        "whether the service brings the priors of a study that arrives: on or off",
+        is_on_off,
+    ),
+    key(
+        "prefetch.quiet_time",
+        "1m",
+        "how long nothing more of a study must arrive before it counts as arrived",
+        is_duration,
+    ),
+    key(
+        "prefetch.worklist.station",
+        "",
+        "the station whose modality worklist says who is scheduled",
+        is::<StationName>,
+    ),
+    key(
+        "prefetch.worklist.poll",
+        "",
+        "how often the service asks the worklist for today and tomorrow; never where unset",
+        is_duration,
+    ),
+    key(
+        "prefetch.hours",
+        "",
+        "hours in which priors are brought, like 20:00-06:00; all where unset",
+        is::<DailyWindow>,
+    ),
+    key(
+        "prefetch.concurrency",
+        "2",
+        "priors brought at once from each source, all processes together",
+        is_count,
+    ),
+    key(
+        "prefetch.retries",
+        "3",
+        "how often the sources of a prior are asked again when none gave it",
+        is_small_number,
+    ),
+    key(
+        "prefetch.retry_after",
+        "1m",
+        "how long after the first time; twice as long after each further one",
+        is_duration,
     ),
     key(
         "limits.associations",
@@ -317,6 +368,27 @@ impl Settings {
         self.text(name).map(PathBuf::from)
     }
 
+    /// Whether a setting of `on` or `off` is on.
+    pub fn is_on(&self, name: &'static str) -> bool {
+        self.text(name) == Some("on")
+    }
+
+    /// The station whose worklist says who is scheduled, where one is named.
+    pub fn worklist_station(&self) -> Option<StationName> {
+        self.optional("prefetch.worklist.station")
+    }
+
+    /// How often the service asks the worklist, where it does.
+    pub fn worklist_poll(&self) -> Option<Duration> {
+        self.text("prefetch.worklist.poll")
+            .and_then(|text| parse_duration(text).ok())
+    }
+
+    /// The hours in which priors are brought; `None` for all.
+    pub fn prefetch_hours(&self) -> Option<DailyWindow> {
+        self.optional("prefetch.hours")
+    }
+
     /// Where the service listens for TLS, where that is set.
     pub fn tls_listen(&self) -> Option<SocketAddr> {
         self.optional("tls.listen")
@@ -337,7 +409,7 @@ impl Settings {
         parse_duration(text).unwrap_or(super::DEFAULT_TIMEOUT)
     }
 
-    /// The number of that key: `limits.…`, `ledger.keep_days`.
+    /// The number of that key: `limits.…`, `ledger.keep_days`, `prefetch.concurrency`, `prefetch.retries`.
     pub fn count(&self, name: &'static str) -> usize {
         self.parsed(name)
     }

@@ -64,6 +64,17 @@ pub(super) fn is_on_partial(text: &str) -> Result<(), Invalid> {
     }
 }
 
+pub(super) fn is_on_off(text: &str) -> Result<(), Invalid> {
+    match text {
+        "on" | "off" => Ok(()),
+        _ => Err(Invalid::new("setting", text, "it is 'on' or 'off'")),
+    }
+}
+
+pub(super) fn is_small_number(text: &str) -> Result<(), Invalid> {
+    within(text, 0, 100)
+}
+
 pub(super) fn is_count(text: &str) -> Result<(), Invalid> {
     within(text, 1, 100_000)
 }
