@@ -198,14 +198,14 @@ fn tell(ui: &mut Ui, saved: &Saved, subjects: &[String], dry_run: bool, force: &
 /// One change as people read it: `station SITEB: link_prefetching off -> on`.
 pub fn sentence(change: &Change) -> String {
     match (&change.field, &change.before, &change.after) {
-        (_, Value::Null, Value::Array(rules)) if change.subject == Subject::MappingTables => {
+        (_, Value::Null, Value::Array(rules)) if is_whole_table(&change.subject) => {
             format!(
                 "{}: the shipped ones -> own, {} rules",
                 change.subject,
                 rules.len()
             )
         }
-        (_, Value::Array(_), Value::Null) if change.subject == Subject::MappingTables => {
+        (_, Value::Array(_), Value::Null) if is_whole_table(&change.subject) => {
             format!("{}: own -> the shipped ones", change.subject)
         }
         (None, Value::Null, after) => format!("{} added{}", change.subject, gist(after)),
@@ -223,6 +223,10 @@ pub fn sentence(change: &Change) -> String {
             )
         }
     }
+}
+
+fn is_whole_table(subject: &Subject) -> bool {
+    matches!(subject, Subject::MappingTables | Subject::PrefetchRules)
 }
 
 fn field_name(change: &Change) -> &str {

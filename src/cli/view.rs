@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::audit::{AuditRecord, EventKind, Hash};
-use crate::model::{Change, Configuration, Generation, MappingTable, Settings, Station, Subject};
+use crate::model::{
+    Change, Configuration, Generation, MappingTable, PrefetchRules, Settings, Station, Subject,
+};
 use crate::store::SavedGeneration;
 
 /// The version of all documents here.
@@ -59,9 +61,9 @@ pub struct StationView<'a> {
 /// One changed field.
 #[derive(Debug, Serialize)]
 pub struct ChangeView<'a> {
-    /// `station`, `setting`, `mapping_tables` or `mapping_rule`.
+    /// `station`, `setting`, `mapping_tables`, `mapping_rule`, `prefetch_rules` or `prefetch_rule`.
     pub subject: &'static str,
-    /// Its name or key; null of the mapping tables as a whole.
+    /// Its name or key; null of the mapping tables or the prefetch rules as a whole.
     pub name: Option<&'a str>,
     /// The field; null where the whole subject came or went.
     pub field: Option<&'a str>,
@@ -78,6 +80,8 @@ impl<'a> From<&'a Change> for ChangeView<'a> {
             Subject::Setting(key) => ("setting", Some(key)),
             Subject::MappingTables => ("mapping_tables", None),
             Subject::MappingRule(key) => ("mapping_rule", Some(key)),
+            Subject::PrefetchRules => ("prefetch_rules", None),
+            Subject::PrefetchRule(name) => ("prefetch_rule", Some(name)),
         };
         ChangeView {
             subject,
@@ -160,6 +164,8 @@ pub struct ConfigurationView<'a> {
     stations: &'a [Station],
     /// The cluster's own mapping tables; null where the shipped ones are in force.
     mapping: Option<&'a MappingTable>,
+    /// The cluster's own prefetch rules; null where the shipped ones are in force.
+    prefetch_rules: Option<&'a PrefetchRules>,
 }
 
 impl<'a> ConfigurationView<'a> {
@@ -171,6 +177,7 @@ impl<'a> ConfigurationView<'a> {
             settings: &configuration.settings,
             stations: &configuration.stations,
             mapping: configuration.mapping.as_ref(),
+            prefetch_rules: configuration.prefetch_rules.as_ref(),
         }
     }
 }

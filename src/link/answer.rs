@@ -234,7 +234,7 @@ fn fill_linked(answer: &mut StudyAnswer, linked: LinkedAttributes) {
     answer.interpretation_status = linked.interpretation_status;
     answer.specialty = linked.specialty;
     answer.body_part = linked.body_part;
-    answer.verified = linked.verified;
+    answer.verification = linked.verification;
     answer.global_patient_id = linked.global_patient_id;
     // What the cluster says of all its stations is more than what one of them says of itself.
     answer.availability = linked.best_study_location.or(answer.availability);

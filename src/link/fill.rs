@@ -27,7 +27,7 @@ pub(super) fn fill(row: &mut StudyAnswer, answer: StudyAnswer) {
     learn(&mut row.interpretation_status, answer.interpretation_status);
     learn(&mut row.specialty, answer.specialty);
     learn(&mut row.body_part, answer.body_part);
-    learn(&mut row.verified, answer.verified);
+    learn(&mut row.verification, answer.verification);
     row.instances = row.instances.max(answer.instances);
     add_missing(&mut row.modalities, answer.modalities);
     for series in answer.series {

@@ -12,7 +12,7 @@ use dicom_core::{Tag, VR};
 pub use self::cluster::{ClusterAnswer, ClusterStation, LEVEL as CLUSTER_LEVEL};
 use super::identifier::Key;
 use crate::dimse::{DataSetBuilder, Element, trim_padding};
-use crate::model::{Availability, ClusterName, Uid};
+use crate::model::{Availability, ClusterName, Uid, Verification};
 
 /// Who the block belongs to: the value of its creator element.
 pub const CREATOR: &str = "IMPAXLINK LINK 1";
@@ -44,6 +44,8 @@ pub enum LinkedElement {
     GlobalPatientId,
     /// Of all that the mapping tables can give.
     VocabularyDigest,
+    /// Of the prefetch rules.
+    PrefetchRuleDigest,
     /// The stations that a cluster knows.
     Stations,
     /// Of one of them.
@@ -58,7 +60,7 @@ pub enum LinkedElement {
 
 impl LinkedElement {
     /// All of them, in the order of their tags.
-    pub const ALL: [LinkedElement; 14] = [
+    pub const ALL: [LinkedElement; 15] = [
         LinkedElement::InterpretationStatus,
         LinkedElement::BestStudyLocation,
         LinkedElement::Specialty,
@@ -68,6 +70,7 @@ impl LinkedElement {
         LinkedElement::ClusterUid,
         LinkedElement::GlobalPatientId,
         LinkedElement::VocabularyDigest,
+        LinkedElement::PrefetchRuleDigest,
         LinkedElement::Stations,
         LinkedElement::StationName,
         LinkedElement::StationHost,
@@ -99,6 +102,7 @@ impl LinkedElement {
             LinkedElement::ClusterUid => 0x07,
             LinkedElement::GlobalPatientId => 0x0A,
             LinkedElement::VocabularyDigest => 0x0B,
+            LinkedElement::PrefetchRuleDigest => 0x0C,
             LinkedElement::Stations => 0x0D,
             LinkedElement::StationName => 0x0E,
             LinkedElement::StationHost => 0x0F,
@@ -164,7 +168,7 @@ pub struct LinkedAttributes {
     /// As the answering cluster computes it.
     pub body_part: Option<String>,
     /// Whether the study is verified there.
-    pub verified: Option<bool>,
+    pub verification: Option<Verification>,
     /// The answering cluster.
     pub cluster_name: Option<ClusterName>,
     /// The answering cluster's identity.
@@ -181,7 +185,7 @@ impl LinkedAttributes {
             LinkedElement::BestStudyLocation => self.best_study_location.map(location_code),
             LinkedElement::Specialty => self.specialty.as_deref(),
             LinkedElement::LinkedBodyPart => self.body_part.as_deref(),
-            LinkedElement::VerifiedStatus => self.verified.map(verified_code),
+            LinkedElement::VerifiedStatus => self.verification.map(Verification::as_str),
             LinkedElement::ClusterName => self.cluster_name.as_ref().map(ClusterName::as_str),
             LinkedElement::ClusterUid => self.cluster_uid.as_ref().map(Uid::as_str),
             LinkedElement::GlobalPatientId => self.global_patient_id.as_deref(),
@@ -196,7 +200,7 @@ impl LinkedAttributes {
             LinkedElement::BestStudyLocation => self.best_study_location = Availability::from_code(&value),
             LinkedElement::Specialty => self.specialty = Some(value),
             LinkedElement::LinkedBodyPart => self.body_part = Some(value),
-            LinkedElement::VerifiedStatus => self.verified = verified(&value),
+            LinkedElement::VerifiedStatus => self.verification = Verification::from_code(&value),
             LinkedElement::ClusterName => self.cluster_name = value.parse().ok(),
             LinkedElement::ClusterUid => self.cluster_uid = value.parse().ok(),
             LinkedElement::GlobalPatientId => self.global_patient_id = Some(value),
@@ -241,22 +245,6 @@ fn location_code(availability: Availability) -> &'static str {
     }
 }
 
-fn verified_code(is_verified: bool) -> &'static str {
-    match is_verified {
-        true => "VERIFIED",
-        false => "UNVERIFIED",
-    }
-}
-
-/// A verification that failed leaves the study unverified.
-fn verified(code: &str) -> Option<bool> {
-    match code {
-        "VERIFIED" => Some(true),
-        "UNVERIFIED" | "FAILED" => Some(false),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -292,18 +280,22 @@ mod tests {
             prop::option::of(location),
             text(),
             text(),
-            prop::option::of(any::<bool>()),
+            prop::option::of(prop::sample::select(vec![
+                Verification::Verified,
+                Verification::Unverified,
+                Verification::Failed,
+            ])),
             text(),
             prop::option::of("2\\.25\\.[1-9][0-9]{0,30}"),
             text(),
         );
         parts.prop_map(
-            |(status, location, specialty, part, verified, name, uid, global)| LinkedAttributes {
+            |(status, location, specialty, part, verification, name, uid, global)| LinkedAttributes {
                 interpretation_status: status,
                 best_study_location: location,
                 specialty,
                 body_part: part,
-                verified,
+                verification,
                 cluster_name: name.map(|name| name.parse().unwrap()),
                 cluster_uid: uid.map(|uid| uid.parse().unwrap()),
                 global_patient_id: global,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Configuration, MappingRule, MappingTable, Settings, Station, StationName};
+use super::{Configuration, MappingTable, PrefetchRules, Settings, Station, StationName};
 
 /// What a change is made to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,10 @@ pub enum Subject {
     MappingTables,
     /// A mapping rule, by its target and conditions.
     MappingRule(String),
+    /// The prefetch rules as a whole: the cluster's own came, or went in favour of the shipped ones.
+    PrefetchRules,
+    /// A prefetch rule, by its name.
+    PrefetchRule(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -30,6 +34,8 @@ impl std::fmt::Display for Subject {
             Subject::Setting(key) => write!(f, "setting {key}"),
             Subject::MappingTables => f.write_str("mapping tables"),
             Subject::MappingRule(key) => write!(f, "mapping rule {key}"),
+            Subject::PrefetchRules => f.write_str("prefetch rules"),
+            Subject::PrefetchRule(name) => write!(f, "rule {name}"),
         }
     }
 }
@@ -47,11 +53,13 @@ pub struct Change {
     pub after: Value,
 }
 
-/// The changes that lead from `before` to `after`: settings first, then stations in order of name, then mapping rules.
+/// The changes that lead from `before` to `after`: settings first, then stations in order of name, then mapping rules,
+/// then prefetch rules.
 pub fn changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
     let mut found = setting_changes(&before.settings, &after.settings);
     found.extend(changes_of_stations(before, after));
     found.extend(mapping_changes(before, after));
+    found.extend(prefetch_changes(before, after));
     found
 }
 
@@ -139,41 +147,74 @@ fn setting_changes(before: &Settings, after: &Settings) -> Vec<Change> {
 /// Rule by rule, between the tables in force. Where own tables come or go they stand before that as a whole: what the
 /// shipped ones are depends on the program's version, so that no history could be told from differences to them.
 fn mapping_changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
-    if before.mapping == after.mapping {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    if before.mapping.is_none() || after.mapping.is_none() {
-        found.push(Change {
-            subject: Subject::MappingTables,
-            field: None,
-            before: document(&before.mapping),
-            after: document(&after.mapping),
-        });
-    }
-    found.extend(rule_changes(before.mapping_in_force(), after.mapping_in_force()));
+    let by_key = |table: &MappingTable| {
+        table
+            .rules()
+            .iter()
+            .map(|rule| (rule.key(), document(rule)))
+            .collect()
+    };
+    let mut found = coming_and_going(Subject::MappingTables, &before.mapping, &after.mapping);
+    found.extend(rule_changes(
+        Subject::MappingRule,
+        by_key(before.mapping_in_force()),
+        by_key(after.mapping_in_force()),
+    ));
     found
 }
 
-fn rule_changes(before: &MappingTable, after: &MappingTable) -> Vec<Change> {
-    let by_key = |table: &MappingTable| -> BTreeMap<String, MappingRule> {
-        let rules = table.rules().iter();
-        rules.map(|rule| (rule.key(), rule.clone())).collect()
+/// As of the mapping tables.
+fn prefetch_changes(before: &Configuration, after: &Configuration) -> Vec<Change> {
+    let by_name = |rules: &PrefetchRules| {
+        let rules = rules.rules().iter();
+        rules
+            .map(|rule| (rule.name.to_string(), document(rule)))
+            .collect()
     };
-    let (old, new) = (by_key(before), by_key(after));
+    let mut found = coming_and_going(
+        Subject::PrefetchRules,
+        &before.prefetch_rules,
+        &after.prefetch_rules,
+    );
+    found.extend(rule_changes(
+        Subject::PrefetchRule,
+        by_name(before.prefetch_rules_in_force()),
+        by_name(after.prefetch_rules_in_force()),
+    ));
+    found
+}
+
+fn coming_and_going<T: Serialize>(subject: Subject, before: &Option<T>, after: &Option<T>) -> Vec<Change> {
+    if before.is_some() == after.is_some() {
+        return Vec::new();
+    }
+    vec![Change {
+        subject,
+        field: None,
+        before: document(before),
+        after: document(after),
+    }]
+}
+
+/// The changes of rules, each known by its key.
+fn rule_changes(
+    subject: fn(String) -> Subject,
+    old: BTreeMap<String, Value>,
+    new: BTreeMap<String, Value>,
+) -> Vec<Change> {
     let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
     keys.sort_unstable();
     keys.dedup();
     let changes_of = |key: &String| {
-        let subject = Subject::MappingRule(key.clone());
+        let subject = subject(key.clone());
         match (old.get(key), new.get(key)) {
             (Some(old), Some(new)) if old == new => Vec::new(),
-            (Some(old), Some(new)) => field_changes(&subject, document(old), document(new)),
+            (Some(old), Some(new)) => field_changes(&subject, old.clone(), new.clone()),
             (old, new) => vec![Change {
                 subject,
                 field: None,
-                before: document(&old),
-                after: document(&new),
+                before: old.cloned().unwrap_or(Value::Null),
+                after: new.cloned().unwrap_or(Value::Null),
             }],
         }
     };

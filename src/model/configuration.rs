@@ -1,16 +1,17 @@
-//! The whole configuration of one generation: settings, stations and mapping tables, and what must hold between them.
+//! The whole configuration of one generation: settings, stations, mapping tables and
+//! prefetch rules, and what must hold between them.
 //!
 //! Invariants (checked by `Configuration::check`): station names differ, ignoring case; (AE title, host, port) differ;
 //! there is at most one embedded archive.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Fingerprint, Invalid, MappingTable, Settings, Station, StationName};
+use super::{Fingerprint, Invalid, MappingTable, PrefetchRules, Settings, Station, StationName};
 
 /// The number of a saved configuration; 0 is the empty one of a new store.
 pub type Generation = u64;
 
-/// Settings, stations and mapping tables of one generation.
+/// Settings, stations, mapping tables and prefetch rules of one generation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Configuration {
     /// Which one it is.
@@ -21,6 +22,8 @@ pub struct Configuration {
     pub stations: Vec<Station>,
     /// The cluster's own mapping tables; `None` where the shipped ones are in force.
     pub mapping: Option<MappingTable>,
+    /// The cluster's own prefetch rules; `None` where the shipped ones are in force.
+    pub prefetch_rules: Option<PrefetchRules>,
 }
 
 impl Configuration {
@@ -45,6 +48,14 @@ impl Configuration {
         match &self.mapping {
             Some(own) => own,
             None => MappingTable::shipped(),
+        }
+    }
+
+    /// The prefetch rules that are in force.
+    pub fn prefetch_rules_in_force(&self) -> &PrefetchRules {
+        match &self.prefetch_rules {
+            Some(own) => own,
+            None => PrefetchRules::shipped(),
         }
     }
 

@@ -15,9 +15,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use csv_file::{
-    BadLine, COLUMNS as MAPPING_COLUMNS, columns as mapping_columns, read as read_mapping_csv,
-};
+pub use csv_file::{COLUMNS as MAPPING_COLUMNS, columns as mapping_columns, read as read_mapping_csv};
 pub use pattern::DescriptionPattern;
 use pattern::FoldedDescription;
 use rule::Candidate;

@@ -7,6 +7,7 @@ mod caller;
 mod change;
 mod character_set;
 mod configuration;
+mod csv_lines;
 mod daily_window;
 mod date_range;
 mod duration;
@@ -20,8 +21,10 @@ mod link_flags;
 mod mapping;
 mod patient_id;
 mod prefetch_job;
+mod prefetch_rule;
 mod query;
 mod query_ledger;
+mod report_status;
 mod settings;
 mod station;
 mod station_document;
@@ -35,6 +38,7 @@ pub use caller::Caller;
 pub use change::{Change, Subject, changes, station_changes};
 pub use character_set::CharacterSet;
 pub use configuration::{Configuration, Generation};
+pub use csv_lines::BadLine;
 pub use daily_window::DailyWindow;
 pub use date_range::DateRange;
 pub use duration::{parse_duration, show_duration};
@@ -46,20 +50,27 @@ pub use invalid::Invalid;
 pub use ledger::{LedgerEntry, Outcome, is_complete};
 pub use link_flags::LinkFlags;
 pub use mapping::{
-    BadLine, CodeString, Conditions, DescriptionPattern, MAPPING_COLUMNS, Mapped, MappingRule, MappingTable,
+    CodeString, Conditions, DescriptionPattern, MAPPING_COLUMNS, Mapped, MappingRule, MappingTable,
     MappingTarget, StudyFacts, mapping_columns, read_mapping_csv,
 };
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
 pub use prefetch_job::{JobId, JobState, PrefetchJob, WantedPrior};
+pub use prefetch_rule::{
+    MaxAge, PREFETCH_COLUMNS, Patterns, PrefetchRule, PrefetchRules, Selection, prefetch_csv,
+    read_prefetch_csv,
+};
 pub use query::{Level, Query, Returned};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
+pub use report_status::ReportStatus;
 pub use settings::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL, RELOAD_COMMAND,
     SETTING_KEYS, SettingKey, Settings, TlsCallers, setting_key,
 };
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;
-pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer};
-pub use text::{ClusterName, Description, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode, StationName};
+pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer, Verification};
+pub use text::{
+    ClusterName, Description, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode, RuleName, StationName,
+};
 pub use uid::{MAX_UID, Uid};
 pub use wildcard::{is_universal, wildcard_matches};

@@ -6,11 +6,13 @@
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
+use serde::{Deserialize, Serialize};
 
 use super::{AeTitle, PatientId, Uid};
 
 /// Where a copy is kept at its station; the order is the order of preference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Availability {
     /// At once (standard ONLINE).
     Cache,
@@ -41,6 +43,38 @@ impl Availability {
             Availability::Nearline => "nearline",
             Availability::Offline => "offline",
             Availability::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What came of the verification of a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verification {
+    /// It is what it says.
+    Verified,
+    /// Nobody has looked yet.
+    Unverified,
+    /// It is not.
+    Failed,
+}
+
+impl Verification {
+    /// Reads VerifiedStatus of the linked syntax.
+    pub fn from_code(code: &str) -> Option<Self> {
+        match code {
+            "VERIFIED" => Some(Verification::Verified),
+            "UNVERIFIED" => Some(Verification::Unverified),
+            "FAILED" => Some(Verification::Failed),
+            _ => None,
+        }
+    }
+
+    /// As the linked syntax writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verification::Verified => "VERIFIED",
+            Verification::Unverified => "UNVERIFIED",
+            Verification::Failed => "FAILED",
         }
     }
 }
@@ -83,7 +117,7 @@ pub struct StudyAnswer {
     /// Body part as the answering cluster computes it.
     pub body_part: Option<String>,
     /// Whether the study is verified there.
-    pub verified: Option<bool>,
+    pub verification: Option<Verification>,
     /// Where the copy is kept.
     pub availability: Option<Availability>,
     /// From where the peer says it can be retrieved.
@@ -113,11 +147,16 @@ impl StudyAnswer {
             interpretation_status: None,
             specialty: None,
             body_part: None,
-            verified: None,
+            verification: None,
             availability: None,
             retrieve_ae_titles: Vec::new(),
             series: Vec::new(),
         }
+    }
+
+    /// Whether it is verified there; `None` where nobody says.
+    pub fn is_verified(&self) -> Option<bool> {
+        self.verification.map(|known| known == Verification::Verified)
     }
 
     /// When the study began, in UTC, so that studies of sites in different zones can be put in order. A site that does

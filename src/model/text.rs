@@ -123,19 +123,29 @@ long_string_type!(
     broken_station_name_rule
 );
 
+long_string_type!(
+    /// What a prefetch rule is called: unique in the set, whatever the case.
+    RuleName,
+    "rule name",
+    broken_word_rule
+);
+
 /// The words that mean something else where a station's name could stand.
 const RESERVED_NAMES: [&str; 3] = ["internal", "external", "local"];
 
 fn broken_station_name_rule(name: &str) -> Option<&'static str> {
+    let is_reserved = RESERVED_NAMES.iter().any(|word| name.eq_ignore_ascii_case(word));
+    match is_reserved {
+        true => Some("'internal', 'external' and 'local' are reserved words"),
+        false => broken_word_rule(name),
+    }
+}
+
+fn broken_word_rule(name: &str) -> Option<&'static str> {
     let begins_well = name.starts_with(|c: char| c.is_alphanumeric());
     let rest_is_well = name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
-    if RESERVED_NAMES.iter().any(|word| name.eq_ignore_ascii_case(word)) {
-        Some("'internal', 'external' and 'local' are reserved words")
-    } else if !begins_well || !rest_is_well {
-        Some("it is made of letters, digits, '-', '_' and '.', and begins with a letter or digit")
-    } else {
-        None
-    }
+    let is_well = begins_well && rest_is_well;
+    (!is_well).then_some("it is made of letters, digits, '-', '_' and '.', and begins with a letter or digit")
 }
 
 #[cfg(test)]

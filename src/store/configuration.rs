@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
-use super::{mapping_table, station_table};
+use super::{mapping_table, prefetch_rule_table, station_table};
 use crate::model::{Configuration, Generation, Invalid, Settings};
 
 /// Reads the whole configuration; within a transaction, so that it is of one generation.
@@ -22,6 +22,7 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Configuration> {
         settings: read_settings(connection)?,
         stations: station_table::read(connection)?,
         mapping: mapping_table::read(connection)?,
+        prefetch_rules: prefetch_rule_table::read(connection)?,
     })
 }
 
@@ -39,6 +40,11 @@ pub(super) fn write(
     write_settings(connection, &before.settings, &after.settings)?;
     station_table::write(connection, &before.stations, &after.stations)?;
     mapping_table::write(connection, before.mapping.as_ref(), after.mapping.as_ref())?;
+    prefetch_rule_table::write(
+        connection,
+        before.prefetch_rules.as_ref(),
+        after.prefetch_rules.as_ref(),
+    )?;
     connection.execute("UPDATE cluster SET generation = ?1", [after.generation])?;
     Ok(())
 }

@@ -21,6 +21,7 @@ mod mapping_table;
 mod ownership;
 mod patience;
 mod prefetch_jobs;
+mod prefetch_rule_table;
 mod prefetch_runner;
 mod query_ledgers;
 mod save;

@@ -7,7 +7,7 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use impaxlink::dimse::{DataSet, DataSetBuilder, TransferSyntax, uids};
 use impaxlink::link::linked_syntax::{CHARACTER_SET, LinkedAttributes, LinkedElement};
-use impaxlink::model::Availability;
+use impaxlink::model::{Availability, Verification};
 use serde_json::json;
 
 use super::support::brought::{Brought, ask, study};
@@ -26,7 +26,7 @@ fn worked_example() -> DataSet {
         best_study_location: Some(Availability::Nearline),
         specialty: Some("NEURO".to_owned()),
         body_part: Some("SCHÄDEL".to_owned()),
-        verified: Some(true),
+        verification: Some(Verification::Verified),
         cluster_name: Some("North".parse().unwrap()),
         cluster_uid: Some("2.25.4711".parse().unwrap()),
         global_patient_id: None,

@@ -121,7 +121,7 @@ fn cells(merged: &MergedStudy, sources: &[Source]) -> [String; HEADING.len()] {
         text(&study.interpretation_status),
         text(&study.specialty),
         text(&study.body_part),
-        show(study.verified),
+        show(study.is_verified()),
         best.map_or("", |best| name(best.source)).to_owned(),
         best.and_then(|best| best.availability)
             .map_or("", Availability::as_str)

@@ -196,7 +196,7 @@ impl<'a> StudyView<'a> {
             interpretation_status: study.interpretation_status.as_deref(),
             specialty: study.specialty.as_deref(),
             body_part: study.body_part.as_deref(),
-            verified: study.verified,
+            verified: study.is_verified(),
             best_location,
             locations,
             conflicts,

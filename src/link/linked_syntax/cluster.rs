@@ -31,6 +31,8 @@ pub struct ClusterAnswer {
     pub stations: Vec<ClusterStation>,
     /// By which its specialties and body parts are compared with ours.
     pub vocabulary_digest: String,
+    /// By which its prefetch rules are compared with ours; empty where it does not say.
+    pub prefetch_rule_digest: String,
     /// What its clock says, to the microsecond.
     pub clock: Timestamp,
 }
@@ -69,6 +71,11 @@ impl ClusterAnswer {
                 VR::LO,
                 self.vocabulary_digest.as_str(),
             )
+            .put(
+                LinkedElement::PrefetchRuleDigest.tag(),
+                VR::LO,
+                self.prefetch_rule_digest.as_str(),
+            )
             .put_items(LinkedElement::Stations.tag(), stations)
             .put(LinkedElement::ClusterClock.tag(), VR::DT, format!("{clock}+0000"))
     }
@@ -78,12 +85,14 @@ impl ClusterAnswer {
         let decoder = Decoder::for_answer(data_set.specific_character_set(), None);
         let text = |value: &[u8]| decoder.decode(value, VR::LO).into_owned();
         let (mut block, mut uid, mut clock) = (BlockReader::default(), None, None);
-        let (mut name, mut vocabulary_digest, mut stations) = (None, String::new(), Vec::new());
+        let (mut name, mut stations) = (None, Vec::new());
+        let (mut vocabulary_digest, mut prefetch_rule_digest) = (String::new(), String::new());
         for element in data_set.elements() {
             match block.element(&element) {
                 Some(LinkedElement::ClusterName) => name = text(element.value).parse().ok(),
                 Some(LinkedElement::ClusterUid) => uid = text(element.value).parse().ok(),
                 Some(LinkedElement::VocabularyDigest) => vocabulary_digest = text(element.value),
+                Some(LinkedElement::PrefetchRuleDigest) => prefetch_rule_digest = text(element.value),
                 Some(LinkedElement::ClusterClock) => clock = date_time(&text(element.value)),
                 Some(LinkedElement::Stations) if element.vr() == Some(VR::SQ) => {
                     let items = element.items().map(|item| ClusterStation::read(item, &decoder));
@@ -98,6 +107,7 @@ impl ClusterAnswer {
             software_version: text(data_set.element(tags::SOFTWARE_VERSIONS).unwrap_or_default()),
             stations,
             vocabulary_digest,
+            prefetch_rule_digest,
             clock: clock?,
         })
     }
@@ -175,16 +185,20 @@ mod tests {
             "[0-9]\\.[0-9]",
             prop::collection::vec(any_station(), 0..5),
             "[0-9a-f]{64}",
+            "[0-9a-f]{64}",
             0_i64..4_000_000_000_000_000,
         );
         parts.prop_map(
-            |(name, uid, software_version, stations, vocabulary_digest, clock)| ClusterAnswer {
-                name: name.map(|name| name.parse().unwrap()),
-                uid: uid.parse().unwrap(),
-                software_version,
-                stations,
-                vocabulary_digest,
-                clock: Timestamp::from_microsecond(clock).unwrap(),
+            |(name, uid, software_version, stations, vocabulary_digest, prefetch_rule_digest, clock)| {
+                ClusterAnswer {
+                    name: name.map(|name| name.parse().unwrap()),
+                    uid: uid.parse().unwrap(),
+                    software_version,
+                    stations,
+                    vocabulary_digest,
+                    prefetch_rule_digest,
+                    clock: Timestamp::from_microsecond(clock).unwrap(),
+                }
             },
         )
     }

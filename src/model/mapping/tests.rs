@@ -1,6 +1,7 @@
 //! The shipped tables against descriptions as modalities and information systems write them, and what holds for any.
 
 use super::*;
+use crate::model::BadLine;
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()

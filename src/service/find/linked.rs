@@ -59,7 +59,7 @@ impl<'a> LocalCluster<'a> {
             best_study_location: study.availability,
             specialty: mapped.specialty().map(str::to_owned),
             body_part: mapped.body_part().map(str::to_owned),
-            verified: study.verified,
+            verification: study.verification,
             cluster_name: self.name.clone(),
             cluster_uid: Some(self.uid.clone()),
             global_patient_id: study.global_patient_id.clone(),
@@ -75,6 +75,7 @@ impl<'a> LocalCluster<'a> {
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             stations: stations.map(told).collect(),
             vocabulary_digest: self.mapping.vocabulary_digest(),
+            prefetch_rule_digest: snapshot.configuration().prefetch_rules_in_force().digest(),
             clock: Timestamp::now(),
         }
     }
