@@ -39,3 +39,4 @@ mod structural_check;
 mod tls;
 mod unit;
 mod visitors;
+mod worklist;

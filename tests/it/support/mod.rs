@@ -27,3 +27,4 @@ pub mod store;
 pub mod storescp;
 pub mod studies;
 pub mod viewer;
+pub mod wlmscpfs;
