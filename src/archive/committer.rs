@@ -18,6 +18,7 @@ use super::description::Description;
 use super::folders::Folder;
 use super::index::{Placement, insert, placement};
 use super::layout::{Layout, remove_file, sync_folder};
+use super::removal;
 
 /// The most that is committed at once.
 const MAX_BATCH: usize = 512;
@@ -46,7 +47,7 @@ pub(super) enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Committed {
     Done,
-    /// Another file under the same UID came first.
+    /// Another file under the same UID came first, or is still being removed.
     LostRace,
 }
 
@@ -108,6 +109,10 @@ impl Worker {
 
     /// One transaction from the look at the index to the rows: no other process stores under the same UID meanwhile.
     fn commit_batch(&mut self, batch: Vec<Job>) {
+        // What can't be removed keeps only those who want its place.
+        let unremoved = removal::finish(&self.layout, &mut self.connection)
+            .err()
+            .map(Arc::new);
         let begun = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate);
@@ -118,7 +123,7 @@ impl Worker {
         let mut placed = Vec::with_capacity(batch.len());
         let mut uids = HashSet::new();
         for (received, reply) in batch {
-            match put_in_place(&self.layout, &transaction, &received, &mut uids) {
+            match put_in_place(&self.layout, &transaction, &received, &mut uids, &unremoved) {
                 Ok(Committed::Done) => placed.push((received, reply)),
                 other => answer(&reply, other),
             }
@@ -153,12 +158,21 @@ fn put_in_place(
     transaction: &Connection,
     received: &Received,
     uids: &mut HashSet<String>,
+    unremoved: &Option<Arc<ArchiveError>>,
 ) -> Reply {
-    if received.place == Place::Stored {
-        let uid = received.description.sop_instance_uid.as_str();
-        if placement(transaction, uid)?.is_some() || !uids.insert(uid.to_owned()) {
-            return Ok(Committed::LostRace);
+    let uid = received.description.sop_instance_uid.as_str();
+    let is_stored = placement(transaction, uid)?.is_some();
+    match received.place {
+        // What was there has just been removed.
+        Place::Aside(_) if !is_stored => return Ok(Committed::LostRace),
+        Place::Stored if is_stored || !uids.insert(uid.to_owned()) => return Ok(Committed::LostRace),
+        Place::Stored if removal::is_listed(transaction, received.folder.number, uid)? => {
+            return match unremoved {
+                Some(error) => Err(ArchiveError::NotCommitted(Arc::clone(error))),
+                None => Ok(Committed::LostRace),
+            };
         }
+        _ => {}
     }
     let target = received.target(layout);
     match renameat_with(CWD, &received.temporary, CWD, &target, RenameFlags::NOREPLACE) {

@@ -218,18 +218,19 @@ struct Finished {
 }
 
 impl Finished {
-    /// Stores it, or finds what to do with it; `None` where another object under its UID has just come first.
+    /// Stores it, or finds what to do with it; `None` where another object under its UID has just come
+    /// first, or has just gone.
     fn store(&mut self) -> Result<Option<Outcome>, ArchiveError> {
-        let uid = self.description.sop_instance_uid.as_str();
-        let stored = self
-            .archive
-            .0
-            .readers
-            .with(|index| Ok(index::placement(index, uid)?))?;
-        let place = match stored {
+        let stored = self.stored()?;
+        let place = match &stored {
             None => Place::Stored,
-            Some(stored) if self.is_same_as(&stored)? => return Ok(Some(Outcome::AlreadyStored)),
-            Some(_) => Place::Aside(self.aside_name()?),
+            Some(placement) => match self.is_same_as(placement) {
+                Ok(true) => return Ok(Some(Outcome::AlreadyStored)),
+                Ok(false) => Place::Aside(self.aside_name()?),
+                // It is being removed.
+                Err(_) if self.stored()? != stored => return Ok(None),
+                Err(error) => return Err(error),
+            },
         };
         if !self.is_synced {
             self.file
@@ -249,6 +250,13 @@ impl Finished {
             place,
         })?;
         Ok((committed == Committed::Done).then_some(outcome))
+    }
+
+    /// Where an object under its UID is stored.
+    fn stored(&self) -> Result<Option<Placement>, ArchiveError> {
+        let uid = self.description.sop_instance_uid.as_str();
+        let readers = &self.archive.0.readers;
+        readers.with(|index| Ok(index::placement(index, uid)?))
     }
 
     fn is_same_as(&self, stored: &Placement) -> Result<bool, ArchiveError> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rusqlite_migration::{M, Migrations};
 
-pub(super) use self::insert::insert;
+pub(super) use self::insert::{describe_patient, insert};
 use super::ArchiveError;
 use super::layout::{create_file, remove_file};
 
@@ -26,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Read-only connections that are kept open when they are not in use.
 const IDLE_READERS: usize = 16;
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("migrations/0001_first.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("migrations/0001_first.sql")),
+    M::up(include_str!("migrations/0002_removal.sql")),
+];
 static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| Migrations::from_slice(STEPS));
 
 /// Where the data set of an instance is.

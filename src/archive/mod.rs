@@ -19,6 +19,7 @@
 //! - `index`, `recovery`: the database
 //! - `query`, `matching`, `temporal`, `fold`, `find`: searching
 //! - `import`, `retrieve`: taking files in, and giving them out
+//! - `holding`, `removal`: looking at what is stored of a study, and removing it
 //!
 //! Start reading at `incoming`, and at `find`. Not here: associations, statuses, who may ask.
 
@@ -31,6 +32,7 @@ mod error;
 mod find;
 mod fold;
 mod folders;
+mod holding;
 mod import;
 mod incoming;
 mod index;
@@ -41,6 +43,7 @@ mod object;
 mod part10;
 mod query;
 mod recovery;
+mod removal;
 mod retrieve;
 mod scanner;
 mod temporal;
@@ -52,6 +55,7 @@ pub use attributes::{Attribute, Attributes, Value};
 pub use description::NoPlace;
 pub use error::ArchiveError;
 pub use find::{Row, Search};
+pub use holding::Holding;
 pub use import::{ImportCounts, Imported};
 pub use incoming::{Announced, Incoming, Outcome};
 pub use query::{Key, KeyValue, Level, Query, QueryError, Root};

@@ -23,6 +23,10 @@ pub(super) struct Meta {
     pub(super) sop_class_uid: String,
     pub(super) sop_instance_uid: String,
     pub(super) transfer_syntax_uid: String,
+    /// Who wrote the file.
+    pub(super) implementation_class_uid: String,
+    /// From whom its writer had the object; empty where that is not said.
+    pub(super) source_ae_title: String,
     /// Where the data set begins, in bytes from the start of the file.
     pub(super) data_set_offset: u64,
 }
@@ -73,6 +77,8 @@ fn parse(start: &[u8]) -> Option<Meta> {
         tags::MEDIA_STORAGE_SOP_CLASS_UID,
         tags::MEDIA_STORAGE_SOP_INSTANCE_UID,
         tags::TRANSFER_SYNTAX_UID,
+        tags::IMPLEMENTATION_CLASS_UID,
+        tags::SOURCE_APPLICATION_ENTITY_TITLE,
     ]
     .map(|tag: Tag| (tag, String::new()));
     // The data set may be in any encoding, so only the group is looked at before its header is read.
@@ -91,11 +97,15 @@ fn parse(start: &[u8]) -> Option<Meta> {
         (_, sop_class_uid),
         (_, sop_instance_uid),
         (_, transfer_syntax_uid),
+        (_, implementation_class_uid),
+        (_, source_ae_title),
     ] = values;
     (!transfer_syntax_uid.is_empty()).then_some(Meta {
         sop_class_uid,
         sop_instance_uid,
         transfer_syntax_uid,
+        implementation_class_uid,
+        source_ae_title,
         data_set_offset: at as u64,
     })
 }
@@ -121,6 +131,8 @@ mod tests {
         assert_eq!(meta.sop_class_uid, "1.2");
         assert_eq!(meta.sop_instance_uid, "1.2.3");
         assert_eq!(meta.transfer_syntax_uid, "1.2.840.10008.1.2");
+        assert_eq!(meta.implementation_class_uid, IMPLEMENTATION_CLASS_UID);
+        assert_eq!(meta.source_ae_title, "CT1");
         assert_eq!(meta.data_set_offset, written.len() as u64);
         assert_eq!(read_meta(&b"no DICOM at all"[..]).unwrap(), None);
     }

@@ -1,7 +1,7 @@
 //! What the index lacks is taken from the files: of the folders in use after a crash, or of all when it is rebuilt.
 //!
 //! Invariant: only who has the archive for itself does this. No whole object is ever removed, but for one that is
-//! stored a second time; what can't be read stays where it is and is counted.
+//! stored a second time or was removed before; what can't be read stays where it is and is counted.
 
 use std::collections::HashSet;
 use std::fs;
@@ -16,6 +16,7 @@ use super::index::{self, Placement, insert, placement, set_durable};
 use super::layout::{Layout, aside_name, file_name, is_incoming, names_in, remove_file, sync_folder};
 use super::lock::ArchiveLock;
 use super::object::{ObjectFile, are_equal, data_set, digest};
+use super::removal;
 
 /// How many files are put into the index in one transaction.
 const BATCH: usize = 1000;
@@ -33,6 +34,7 @@ pub struct Recovered {
 
 /// Looks through the folders in use, and releases them.
 pub(super) fn recover(layout: &Layout, connection: &mut Connection) -> Result<Recovered, ArchiveError> {
+    removal::finish(layout, connection)?;
     let mut recovered = Recovered::default();
     let in_use: Vec<i64> = connection
         .prepare("SELECT number FROM folder WHERE in_use = 1")?
@@ -57,6 +59,7 @@ pub fn reindex(root: &Path, mut progress: impl FnMut(&Recovered)) -> Result<Reco
     let layout = Layout::create(root)?;
     let in_use = || ArchiveError::InUse(root.to_owned());
     let _lock = ArchiveLock::exclusive(&layout)?.ok_or_else(in_use)?;
+    finish_removals(&layout)?;
     let draft = layout.draft_index();
     let mut connection = index::create(&draft)?;
     // A draft that a crash leaves behind is thrown away.
@@ -74,6 +77,19 @@ pub fn reindex(root: &Path, mut progress: impl FnMut(&Recovered)) -> Result<Reco
     synced.map_err(ArchiveError::io("sync", &draft))?;
     swap(&layout, &draft)?;
     Ok(recovered)
+}
+
+/// Removes what the old index lists for removal, as far as it can be read: it knows, and the files do not.
+fn finish_removals(layout: &Layout) -> Result<(), ArchiveError> {
+    let path = layout.index();
+    if !path.exists() {
+        return Ok(());
+    }
+    let finished = index::open_for_writing(&path).and_then(|mut old| removal::finish(layout, &mut old));
+    match finished {
+        Err(ArchiveError::Index(_)) => Ok(()),
+        other => other,
+    }
 }
 
 /// Puts the new index in the place of the old one, whose write-ahead log must not be taken for the new one's.

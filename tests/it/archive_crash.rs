@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use dicom_dictionary_std::tags;
 use impaxlink::archive::{Archive, Outcome, reindex};
 
 use super::support::archive::Object;
+use super::support::killed::Killed;
 
 const ROOT: &str = "ARCHIVE_CRASH_ROOT";
 const FIRST: &str = "ARCHIVE_CRASH_FIRST";
@@ -39,47 +39,15 @@ fn store_until_killed() {
     });
 }
 
-struct Storing(Child);
-
-impl Storing {
-    fn start(root: &Path, first: usize) -> Self {
-        let program = std::env::current_exe().expect("this test binary");
-        let mut command = Command::new(program);
-        command.args(["--exact", "archive_crash::store_until_killed", "--nocapture"]);
-        command.env(ROOT, root).env(FIRST, first.to_string());
-        Storing(
-            command
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("a child"),
-        )
-    }
-
-    /// Waits for so many acknowledgements, kills, and gives all that were made.
-    fn kill_after(&mut self, count: usize) -> Vec<usize> {
-        let output = self.0.stdout.take().expect("a pipe");
-        let mut acknowledged = Vec::new();
-        for line in BufReader::new(output).lines() {
-            let line = line.expect("a line");
-            acknowledged.extend(
-                line.strip_prefix("acknowledged ")
-                    .and_then(|number| number.parse::<usize>().ok()),
-            );
-            if acknowledged.len() == count {
-                self.0.kill().expect("a running child");
-            }
-        }
-        assert!(acknowledged.len() >= count, "the child ended by itself");
-        acknowledged
-    }
-}
-
-impl Drop for Storing {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Has that process store until so many objects were acknowledged, kills it, and gives which they were.
+fn store_and_kill(root: &Path, first: usize, count: usize) -> Vec<usize> {
+    let (root, first) = (root.to_str().unwrap(), first.to_string());
+    let mut storing = Killed::start(
+        "archive_crash::store_until_killed",
+        &[(ROOT, root), (FIRST, &first)],
+    );
+    let acknowledged = storing.after(count).into_iter();
+    acknowledged.map(isize::unsigned_abs).collect()
 }
 
 fn object_files(root: &Path) -> HashSet<PathBuf> {
@@ -98,9 +66,7 @@ fn whatever_was_acknowledged_survives_a_kill() {
     let root = folder.path().join("archive");
     let mut acknowledged = Vec::new();
     for (round, count) in [1, 7, 40, 90, 23].into_iter().enumerate() {
-        let mut storing = Storing::start(&root, round * ROUND);
-        acknowledged.extend(storing.kill_after(count));
-        drop(storing);
+        acknowledged.extend(store_and_kill(&root, round * ROUND, count));
         if round == 3 {
             // Two crashes in a row, the second of a process that recovers.
             continue;
@@ -143,9 +109,7 @@ fn assert_whole(archive: &Archive, acknowledged: &[usize]) {
 fn what_the_index_lost_with_the_power_comes_back_from_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("archive");
-    let mut storing = Storing::start(&root, 0);
-    let acknowledged = storing.kill_after(30);
-    drop(storing);
+    let acknowledged = store_and_kill(&root, 0, 30);
     // The last commits of the index were not synced; all of them are gone with the write-ahead log but for the first,
     // which was. That one is made again here: the folder is in use.
     let index = root.join("index.db");

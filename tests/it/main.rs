@@ -10,6 +10,7 @@ mod archive_crash;
 mod archive_import;
 mod archive_matching;
 mod archive_peers;
+mod archive_removal;
 mod command_line;
 mod demo;
 mod dimse_acceptor;

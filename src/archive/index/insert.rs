@@ -8,6 +8,7 @@ use dicom_dictionary_std::tags;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Placement;
+use crate::archive::attributes::Attributes;
 use crate::archive::description::Description;
 use crate::archive::fold::fold_name;
 use crate::archive::matching::values;
@@ -55,8 +56,20 @@ fn patient_key(transaction: &Connection, description: &Description) -> rusqlite:
         return Ok(key);
     }
     let mut insert = transaction
-        .prepare_cached("INSERT INTO patient (patient_id, issuer, attributes) VALUES (?1, ?2, ?3)")?;
-    let key = insert.insert(params![identity[0], identity[1], attributes.encode()])?;
+        .prepare_cached("INSERT INTO patient (patient_id, issuer, attributes) VALUES (?1, ?2, x'')")?;
+    let key = insert.insert(identity)?;
+    describe_patient(transaction, key, attributes)?;
+    Ok(key)
+}
+
+/// Gives a patient that has no names yet its attributes and names.
+pub(in crate::archive) fn describe_patient(
+    transaction: &Connection,
+    key: i64,
+    attributes: &Attributes,
+) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached("UPDATE patient SET attributes = ?2 WHERE key = ?1")?;
+    update.execute(params![key, attributes.encode()])?;
     let mut insert =
         transaction.prepare_cached("INSERT OR IGNORE INTO patient_name (folded, patient) VALUES (?1, ?2)")?;
     for name in values(attributes.text(tags::PATIENT_NAME), VR::PN) {
@@ -65,7 +78,7 @@ fn patient_key(transaction: &Connection, description: &Description) -> rusqlite:
             insert.execute(params![form, key])?;
         }
     }
-    Ok(key)
+    Ok(())
 }
 
 fn study_key(transaction: &Connection, description: &Description, patient: i64) -> rusqlite::Result<i64> {

@@ -14,6 +14,7 @@ pub mod dcmqrscp;
 pub mod env;
 pub mod fake_peer;
 pub mod findscu;
+pub mod killed;
 pub mod links;
 pub mod orthanc;
 pub mod process;
