@@ -1,7 +1,9 @@
 //! Who is scheduled, which earlier studies matter then, and bringing them over.
 //!
+//! - [`runner`]: the queue of priors, run as limits and hours allow
 //! - [`worklist`]: who is scheduled, as a modality worklist SCP says
 //!
 //! Invariant: nothing here prints or reads the environment.
 
+pub mod runner;
 pub mod worklist;
