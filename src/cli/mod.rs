@@ -16,6 +16,7 @@ mod archive;
 mod attribution;
 mod audit;
 mod change;
+mod check;
 mod complete;
 mod config;
 mod demo;
@@ -138,6 +139,7 @@ enum Command {
     /// See who changed what, and prove that the record is whole
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    Check(check::CheckArgs),
     /// Have the running service take the newest configuration
     Reload(reload::ReloadArgs),
     /// Show the service, the generations saved and in force, and each link's health
@@ -215,6 +217,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Generation(command) => generation::run(ui, command),
         Command::Config(command) => config::run(ui, command),
         Command::Audit(command) => audit::run(ui, command),
+        Command::Check(args) => check::run(ui, args),
         Command::Reload(args) => reload::run(ui, args),
         Command::Status(args) => status::run(ui, args),
         Command::Demo(args) => demo::run(ui, args),

@@ -124,6 +124,14 @@ impl Ui {
         }
     }
 
+    /// A word in this colour, where there are colours.
+    pub fn paint(&self, color: Color, word: &str) -> String {
+        match self.color {
+            true => format!("\x1b[{}m{word}{PLAIN}", color as u8),
+            false => word.to_owned(),
+        }
+    }
+
     /// A line on standard error that tells how far it is; nothing where that is no terminal, or quiet.
     pub fn progress_line(&self) -> ProgressBar {
         if self.quiet || !io::stderr().is_terminal() {
@@ -157,6 +165,19 @@ impl Ui {
         let message = "--format dicom-json is for 'query' alone";
         Problem::new(ExitStatus::Usage, message).into()
     }
+}
+
+/// The colours of words, by their numbers in ECMA-48.
+#[derive(Debug, Clone, Copy)]
+pub enum Color {
+    /// Not well.
+    Red = 31,
+    /// Well.
+    Green = 32,
+    /// To be looked at.
+    Yellow = 33,
+    /// Not known.
+    Cyan = 36,
 }
 
 const BOLD: &str = "\x1b[1m";

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -17,6 +18,7 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use x509_cert::der::Decode;
 
 use super::Error;
 use super::socket::Socket;
@@ -63,6 +65,11 @@ impl Identity {
             chain: certificates(chain)?,
             key,
         })
+    }
+
+    /// When our certificate expires; `None` where that can't be read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.chain.first().and_then(|certificate| expires(certificate))
     }
 }
 
@@ -229,6 +236,22 @@ impl PeerCertificate {
     pub fn fingerprint(&self) -> Fingerprint {
         fingerprint(&self.der)
     }
+
+    /// When it expires; `None` where that can't be read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        expires(&self.der)
+    }
+}
+
+/// The end of a certificate's validity (RFC 5280 4.1.2.5).
+fn expires(der: &[u8]) -> Option<Timestamp> {
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let end = certificate
+        .tbs_certificate()
+        .validity()
+        .not_after
+        .to_unix_duration();
+    Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()
 }
 
 fn provider() -> Arc<CryptoProvider> {

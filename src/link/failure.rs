@@ -53,30 +53,55 @@ pub fn of_association(error: &Error, station: &Station, calling: &AeTitle) -> St
 
 /// Tells why TLS with `station` failed and what to do about it, where that is why the association failed, and known.
 pub fn of_tls(error: &Error, station: &Station) -> Option<String> {
-    let host = station.endpoint.as_ref().map(|endpoint| &endpoint.host);
-    let told = match error.tls_failure()? {
-        TlsFailure::Unvouched(shown) => format!(
-            "TLS failed: its certificate is not trusted; the file of tls.authorities must hold its authority, or, where \
-             it is truly its own, set --tls-fingerprint {shown}"
+    let (what, remedy) = tls_trouble(error, station)?;
+    Some(format!("{what}; {remedy}"))
+}
+
+/// Why TLS with `station` failed, and what to do about it.
+pub(super) fn tls_trouble(error: &Error, station: &Station) -> Option<(String, String)> {
+    let host = station
+        .endpoint
+        .as_ref()
+        .map(|endpoint| endpoint.host.to_string());
+    let host = host.unwrap_or_default();
+    let (what, remedy) = match error.tls_failure()? {
+        TlsFailure::Unvouched(shown) => (
+            "its certificate is not trusted".to_owned(),
+            format!(
+                "the file of tls.authorities must hold its authority, or, where it is truly its own, set \
+                 --tls-fingerprint {shown}"
+            ),
         ),
-        TlsFailure::NotNamed(shown) => format!(
-            "TLS failed: its certificate is not the one of --tls-fingerprint, but {shown}; ask there whether it was renewed"
+        TlsFailure::NotNamed(shown) => (
+            format!("its certificate is not the one of --tls-fingerprint, but {shown}"),
+            "ask there whether it was renewed".to_owned(),
         ),
-        TlsFailure::Expired => "TLS failed: its certificate has expired; renew it there".to_owned(),
-        TlsFailure::NotYetValid => "TLS failed: its certificate is not valid yet; compare the clocks".to_owned(),
-        TlsFailure::OtherName => format!(
-            "TLS failed: its certificate does not name {}; renew it there, or call it by a name that it has (--host)",
-            host.map(ToString::to_string).unwrap_or_default()
+        TlsFailure::Expired => (
+            "its certificate has expired".to_owned(),
+            "renew it there".to_owned(),
         ),
-        TlsFailure::OurCertificate => {
-            "TLS failed: it does not accept our certificate; set tls.certificate and tls.key as it asks".to_owned()
-        }
-        TlsFailure::NotSpoken => "TLS failed: it does not speak TLS; look at --port, or set --no-tls".to_owned(),
-        TlsFailure::Unanswered => {
-            "TLS failed: no answer to the TLS handshake; it may not speak TLS: look at --port, or set --no-tls".to_owned()
-        }
+        TlsFailure::NotYetValid => (
+            "its certificate is not valid yet".to_owned(),
+            "compare the clocks".to_owned(),
+        ),
+        TlsFailure::OtherName => (
+            format!("its certificate does not name {host}"),
+            "renew it there, or call it by a name that it has (--host)".to_owned(),
+        ),
+        TlsFailure::OurCertificate => (
+            "it does not accept our certificate".to_owned(),
+            "set tls.certificate and tls.key as it asks".to_owned(),
+        ),
+        TlsFailure::NotSpoken => (
+            "it does not speak TLS".to_owned(),
+            "look at --port, or set --no-tls".to_owned(),
+        ),
+        TlsFailure::Unanswered => (
+            "no answer to the TLS handshake".to_owned(),
+            "it may not speak TLS: look at --port, or set --no-tls".to_owned(),
+        ),
     };
-    Some(told)
+    Some((format!("TLS failed: {what}"), remedy))
 }
 
 fn of_io(error: &io::Error) -> String {

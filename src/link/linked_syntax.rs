@@ -9,7 +9,7 @@ mod cluster;
 
 use dicom_core::{Tag, VR};
 
-pub use self::cluster::{ClusterAnswer, ClusterStation, LEVEL as CLUSTER_LEVEL};
+pub use self::cluster::{ClusterAnswer, ClusterStation, LEVEL as CLUSTER_LEVEL, own_cluster_name};
 use super::identifier::Key;
 use crate::dimse::{DataSetBuilder, Element, trim_padding};
 use crate::model::{Availability, ClusterName, Uid, Verification};

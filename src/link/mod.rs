@@ -13,10 +13,13 @@
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
 //! - [`tls`]: the files that TLS needs, as the settings name them
 //! - [`completeness`]: what the ledger says of the whole
+//! - [`check`]: the prerequisites of linking, reviewed; [`cluster_query`]: asking a cluster what it is
 //!
 //! Invariant: nothing here prints or reads the environment. Start reading at [`LinkedQuery`].
 
 pub mod answer;
+pub mod check;
+pub mod cluster_query;
 pub mod completeness;
 mod conversation;
 mod embedded;

@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::dimse::{
     AcceptorTls, Authorities, CallerCertificates, CallerTrust, Identity, RequestorTls, TlsSetupError,
 };
@@ -118,6 +120,12 @@ impl LinkTls {
             None => Err(Arc::new(TlsError::Unset(AUTHORITIES))),
         }
     }
+}
+
+/// When our certificate expires, where one is set; `None` within where that can't be read.
+pub fn own_certificate_expires(settings: &Settings) -> Option<Result<Option<Timestamp>, TlsError>> {
+    settings.path(CERTIFICATE)?;
+    Some(identity(settings).map(|identity| identity.expires()))
 }
 
 /// TLS for the callers of the service, where `tls.listen` is set.

@@ -11,7 +11,7 @@ use jiff::tz::Offset;
 use super::{BlockReader, CHARACTER_SET, CREATOR, CREATOR_TAG, LinkedElement};
 use crate::dimse::charset::Decoder;
 use crate::dimse::{DataSet, DataSetBuilder, Elements, trim_padding};
-use crate::model::{ClusterName, Uid};
+use crate::model::{ClusterName, Settings, Uid};
 
 /// Query/Retrieve Level (0008,0052) of the question and the answer.
 pub const LEVEL: &str = "CLUSTER";
@@ -143,6 +143,12 @@ impl ClusterStation {
         }
         station
     }
+}
+
+/// The name under which the local cluster tells of itself: as set, else the host's where that is fit for one.
+pub fn own_cluster_name(settings: &Settings) -> Option<ClusterName> {
+    let host = || rustix::system::uname().nodename().to_str().ok()?.parse().ok();
+    settings.cluster_name().or_else(host)
 }
 
 fn put(builder: DataSetBuilder, element: LinkedElement, value: &str) -> DataSetBuilder {

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use crate::dimse::charset::Decoder;
 use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, Status, trim_padding};
-use crate::link::linked_syntax::{CLUSTER_LEVEL, ClusterAnswer, ClusterStation, LinkedAttributes};
+use crate::link::linked_syntax::{
+    CLUSTER_LEVEL, ClusterAnswer, ClusterStation, LinkedAttributes, own_cluster_name,
+};
 use crate::model::{ClusterName, MappingTable, Station, StudyAnswer, StudyFacts, Uid};
 use crate::service::{Service, Snapshot};
 
@@ -23,7 +25,7 @@ pub(super) struct LocalCluster<'a> {
 impl<'a> LocalCluster<'a> {
     pub(super) fn new(service: &'a Service, snapshot: &'a Snapshot) -> Self {
         LocalCluster {
-            name: snapshot.settings().cluster_name().or_else(host_name),
+            name: own_cluster_name(snapshot.settings()),
             uid: &service.cluster_uid,
             mapping: snapshot.configuration().mapping_in_force(),
         }
@@ -119,9 +121,4 @@ fn told(station: &Station) -> ClusterStation {
         host: endpoint.map_or(String::new(), |endpoint| endpoint.host.to_string()),
         port: endpoint.map(|endpoint| endpoint.port.get()),
     }
-}
-
-/// The name of the host, where it is fit for one of a cluster.
-fn host_name() -> Option<ClusterName> {
-    rustix::system::uname().nodename().to_str().ok()?.parse().ok()
 }

@@ -1,0 +1,250 @@
+//! What a linked cluster says of itself, held against what we are and what we take it for.
+//!
+//! Invariant: pure. A digest that the other side does not tell is not known, and never taken for a difference.
+
+use std::net::IpAddr;
+
+use super::super::cluster_query::{ClusterTold, ClusterUntold};
+use super::super::conversation::calling;
+use super::super::linked_syntax::ClusterStation;
+use super::ask::Asked;
+use super::item::Items;
+use super::ours::Ours;
+use crate::model::{ClusterName, Station, in_full};
+
+/// From how many seconds on a difference between the clocks is told, and from how many linking suffers.
+const CLOCK_WARNS: i64 = 60;
+const CLOCK_FAILS: i64 = 5 * 60;
+
+/// Judges what a linked station said of its cluster, or that it could say nothing.
+pub(super) fn judge(items: &mut Items, station: &Station, asked: &Asked, ours: &Ours<'_>) {
+    match &asked.cluster {
+        Some(Ok(told)) => {
+            judge_identity(items, station, told, ours);
+            judge_registration(items, station, told, asked, ours);
+            judge_move_destinations(items, station, told, ours);
+            judge_names(items, told, ours);
+            judge_digests(items, station, told, ours);
+            judge_clock(items, told);
+        }
+        Some(Err(why)) => items.fail(
+            "cluster",
+            format!("it says nothing of its cluster: {}", in_full(untold(why))),
+            "look into the log there",
+        ),
+        None => judge_strict(items, station, ours),
+    }
+}
+
+fn untold(why: &ClusterUntold) -> &dyn std::error::Error {
+    match why {
+        ClusterUntold::Peer(error) => error,
+        other => other,
+    }
+}
+
+/// Strict DICOM has no words for these.
+fn judge_strict(items: &mut Items, station: &Station, ours: &Ours<'_>) {
+    let name = &station.name;
+    let ask = format!("compare with 'impaxlink check {name} --handover'");
+    items.unknown(
+        "registration",
+        "strict DICOM does not tell where it calls us",
+        ask,
+    );
+    let destinations = ours.destinations(station);
+    if !destinations.is_empty() {
+        let titles: Vec<&str> = destinations.iter().map(|it| it.title.as_str()).collect();
+        items.unknown(
+            "move_destination",
+            format!(
+                "strict DICOM does not tell whether it knows {}",
+                titles.join(", ")
+            ),
+            format!(
+                "'impaxlink check {name} --move-test UID' tries it with one image of a study that it has"
+            ),
+        );
+    }
+    items.unknown(
+        "clock",
+        "strict DICOM does not tell the time",
+        "ask there whether its clock follows a time server (NTP), and see that ours does",
+    );
+}
+
+fn judge_identity(items: &mut Items, station: &Station, told: &ClusterTold, ours: &Ours<'_>) {
+    let answer = &told.answer;
+    let its_name = answer.name.as_ref().map_or("without a name", ClusterName::as_str);
+    if answer.uid == *ours.cluster_uid {
+        return items.fail(
+            "cluster",
+            format!(
+                "it has the ClusterUID of our own store ({}): one is a clone of the other",
+                answer.uid
+            ),
+            "give the clone an identity of its own: impaxlink restore FILE --new-identity",
+        );
+    }
+    match &station.cluster {
+        Some(ours) if answer.name.as_ref().is_some_and(|name| name != ours) => items.warn(
+            "cluster",
+            format!("it calls its cluster {its_name}, and here it is {ours}"),
+            format!("impaxlink station set {} --cluster '{its_name}'", station.name),
+        ),
+        _ => items.pass(
+            "cluster",
+            format!("{its_name}, impaxlink {}", answer.software_version),
+        ),
+    }
+}
+
+fn judge_registration(
+    items: &mut Items,
+    station: &Station,
+    told: &ClusterTold,
+    asked: &Asked,
+    ours: &Ours<'_>,
+) {
+    let calling = calling(station, &ours.configuration.settings);
+    let there: Vec<(&ClusterStation, &[IpAddr])> = (told.answer.stations.iter())
+        .filter(|there| there.ae_title == calling.as_str())
+        .zip(asked.ours_there.iter().map(Vec::as_slice))
+        .collect();
+    let has_our_port = |there: &ClusterStation| there.port.is_some_and(|port| ours.ports.contains(&port));
+    let at_our_address =
+        |addresses: &[IpAddr]| asked.our_address.is_none_or(|ours| addresses.contains(&ours));
+    let (host, port) = (host(asked.our_address), ours.port());
+    let right = there
+        .iter()
+        .find(|(there, at)| has_our_port(there) && at_our_address(at));
+    let nearly = right.or_else(|| there.iter().find(|(there, _)| has_our_port(there)));
+    match (right, nearly.or(there.first())) {
+        (Some((there, _)), _) => items.pass("registration", format!("we are {} there", shown(there))),
+        (None, None) => items.warn(
+            "registration",
+            format!("it lists no station with the AE title {calling}"),
+            format!("have us registered there: impaxlink station add NAME --ae-title {calling} --host {host} --port {port}"),
+        ),
+        (None, Some((there, _))) if has_our_port(there) => items.warn(
+            "registration",
+            format!("we are {} there, and on the way there we are at {host}", shown(there)),
+            format!(
+                "right only where addresses are translated in between; else there: impaxlink station set {} --host {host}",
+                there.name
+            ),
+        ),
+        (None, Some((there, _))) => items.fail(
+            "registration",
+            format!("we are {} there, and we listen on port {port}", shown(there)),
+            format!("have it put right there: impaxlink station set {} --port {port}", there.name),
+        ),
+    }
+}
+
+fn shown(there: &ClusterStation) -> String {
+    let port = there.port.map_or("-".to_owned(), |port| port.to_string());
+    format!("{} ({}@{}:{port})", there.name, there.ae_title, there.host)
+}
+
+fn host(address: Option<IpAddr>) -> String {
+    address.map_or("HOST".to_owned(), |address| address.to_string())
+}
+
+/// Each archive station of ours is a place that studies are moved to.
+fn judge_move_destinations(items: &mut Items, station: &Station, told: &ClusterTold, ours: &Ours<'_>) {
+    for destination in ours.destinations(station) {
+        let title = &destination.title;
+        let mut known = told.answer.stations.iter();
+        let known = known.find(|there| there.ae_title == title.as_str() && there.port.is_some());
+        match known {
+            None => items.fail(
+                "move_destination",
+                format!("it knows no station {title}: C-MOVE to it would end with A801"),
+                format!(
+                    "have it registered there: impaxlink station add NAME --ae-title {title} --host {} --port {}",
+                    destination.host.clone().unwrap_or_else(|| "HOST".to_owned()),
+                    destination.ports.first().copied().unwrap_or_default()
+                ),
+            ),
+            Some(there) if !there.port.is_some_and(|port| destination.ports.contains(&port)) => items.fail(
+                "move_destination",
+                format!("{title} is {} there, and it listens elsewhere: what is moved arrives nowhere", shown(there)),
+                format!(
+                    "have it put right there: impaxlink station set {} --port {}",
+                    there.name,
+                    destination.ports.first().copied().unwrap_or_default()
+                ),
+            ),
+            Some(there) => items.pass("move_destination", format!("{title} is {} there", shown(there))),
+        }
+    }
+}
+
+/// The same name for two stations makes people talk at cross purposes.
+fn judge_names(items: &mut Items, told: &ClusterTold, ours: &Ours<'_>) {
+    let stations = &ours.configuration.stations;
+    let is_other = |our: &Station, there: &ClusterStation| {
+        let port = our.endpoint.as_ref().map(|endpoint| endpoint.port.get());
+        our.name.as_str().eq_ignore_ascii_case(&there.name)
+            && (port.is_none() || port != there.port || our.ae_title.as_str() != there.ae_title)
+    };
+    let twice: Vec<&str> = (told.answer.stations.iter())
+        .filter(|there| stations.iter().any(|our| is_other(our, there)))
+        .map(|there| there.name.as_str())
+        .collect();
+    match twice.first() {
+        None => items.pass("station_names", "no other station there has a name of ours"),
+        Some(first) => items.warn(
+            "station_names",
+            format!("other stations there have names of ours: {}", twice.join(", ")),
+            format!("give one of the two another name: impaxlink station rename {first} NEW"),
+        ),
+    }
+}
+
+fn judge_digests(items: &mut Items, station: &Station, told: &ClusterTold, ours: &Ours<'_>) {
+    let (ours, theirs) = (&ours.vocabulary_digest, &told.answer.vocabulary_digest);
+    let remedy = "agree on one: 'impaxlink mapping export' there, 'impaxlink mapping import' here, or the other way round";
+    let differs = "its specialties and body parts are called otherwise than ours";
+    match theirs {
+        theirs if theirs.is_empty() => items.unknown(
+            "vocabulary",
+            "it does not tell its vocabulary",
+            "compare 'impaxlink mapping list' on both sides",
+        ),
+        theirs if theirs == ours => {
+            items.pass("vocabulary", "specialties and body parts are called the same")
+        }
+        // Which priors are relevant is judged by these names.
+        _ if station.links.cluster_linking && station.links.prefetching => {
+            items.fail("vocabulary", differs, remedy)
+        }
+        _ => items.warn("vocabulary", differs, remedy),
+    }
+}
+
+fn judge_clock(items: &mut Items, told: &ClusterTold) {
+    let ahead = told.clock_ahead();
+    let took = told.answered_at.duration_since(told.asked_at).as_millis();
+    let seconds = ahead.abs().as_secs();
+    let way = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let detail = format!("its clock is {} {way} ours", approximate(seconds));
+    let hint = "see that both clocks follow a time server (NTP)";
+    match seconds {
+        0 => items.pass("clock", format!("the clocks agree (asked in {took} ms)")),
+        CLOCK_FAILS.. => items.fail("clock", detail, hint),
+        CLOCK_WARNS.. => items.warn("clock", detail, hint),
+        _ => items.pass("clock", detail),
+    }
+}
+
+/// Seconds as people say them.
+fn approximate(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

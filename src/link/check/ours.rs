@@ -1,0 +1,96 @@
+//! What the local cluster is to others: its identity, where it listens, where studies are moved to.
+//!
+//! Invariant: pure. Our address depends on who looks, and is not here.
+
+use super::super::conversation::calling;
+use super::ServiceState;
+use crate::model::{AeTitle, Configuration, Kind, Station, Uid};
+
+/// The local cluster, as others are asked about it.
+#[derive(Debug)]
+pub(super) struct Ours<'a> {
+    pub(super) configuration: &'a Configuration,
+    pub(super) cluster_uid: &'a Uid,
+    /// Where the service listens, the port for plain DICOM first.
+    pub(super) ports: Vec<u16>,
+    pub(super) vocabulary_digest: String,
+}
+
+/// Where studies are moved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The AE title by which the station must know it.
+    pub title: AeTitle,
+    /// Its host, where that is not this machine.
+    pub host: Option<String>,
+    /// The ports on which it listens, the usual one first.
+    pub ports: Vec<u16>,
+}
+
+impl<'a> Ours<'a> {
+    pub(super) fn new(
+        configuration: &'a Configuration,
+        cluster_uid: &'a Uid,
+        service: &ServiceState,
+    ) -> Self {
+        Ours {
+            configuration,
+            cluster_uid,
+            ports: ports(configuration, service),
+            vocabulary_digest: configuration.mapping_in_force().vocabulary_digest(),
+        }
+    }
+
+    /// The port that others are told.
+    pub(super) fn port(&self) -> u16 {
+        self.ports.first().copied().unwrap_or_default()
+    }
+
+    /// Where studies of that station are moved to.
+    pub(super) fn destinations(&self, station: &Station) -> Vec<Destination> {
+        destinations(self.configuration, station, &self.ports)
+    }
+}
+
+/// The ports on which the service listens, the one for plain DICOM first.
+pub(super) fn ports(configuration: &Configuration, service: &ServiceState) -> Vec<u16> {
+    let settings = &configuration.settings;
+    let plain = match service {
+        ServiceState::Running { listen, .. } => listen.port(),
+        _ => settings.listen().port(),
+    };
+    let tls = settings.tls_listen().map(|address| address.port());
+    [plain].into_iter().chain(tls).collect()
+}
+
+/// The archive stations as a station must know them. The embedded one is where the service listens.
+pub(super) fn destinations(
+    configuration: &Configuration,
+    station: &Station,
+    ports: &[u16],
+) -> Vec<Destination> {
+    let archives = configuration
+        .stations
+        .iter()
+        .filter(|it| it.kind == Kind::Archive);
+    let destinations = archives.map(|archive| match &archive.endpoint {
+        None => Destination {
+            title: (station.move_destination.clone())
+                .unwrap_or_else(|| calling(station, &configuration.settings)),
+            host: None,
+            ports: ports.to_vec(),
+        },
+        Some(endpoint) => Destination {
+            title: (station.move_destination.clone()).unwrap_or_else(|| archive.ae_title.clone()),
+            host: Some(endpoint.host.to_string()),
+            ports: vec![endpoint.port.get()],
+        },
+    });
+    // With a title of its own, the station knows one destination of ours.
+    let most = if station.move_destination.is_some() {
+        1
+    } else {
+        usize::MAX
+    };
+    destinations.take(most).collect()
+}
