@@ -204,23 +204,52 @@ fn judge_names(items: &mut Items, told: &ClusterTold, ours: &Ours<'_>) {
 }
 
 fn judge_digests(items: &mut Items, station: &Station, told: &ClusterTold, ours: &Ours<'_>) {
-    let (ours, theirs) = (&ours.vocabulary_digest, &told.answer.vocabulary_digest);
-    let remedy = "agree on one: 'impaxlink mapping export' there, 'impaxlink mapping import' here, or the other way round";
-    let differs = "its specialties and body parts are called otherwise than ours";
+    judge_digest(
+        items,
+        station,
+        "vocabulary",
+        (&ours.vocabulary_digest, &told.answer.vocabulary_digest),
+        [
+            "its specialties and body parts have the same names",
+            "its specialties and body parts have other names",
+        ],
+        "mapping",
+    );
+    judge_digest(
+        items,
+        station,
+        "prefetch_rules",
+        (&ours.prefetch_rule_digest, &told.answer.prefetch_rule_digest),
+        [
+            "its rules of relevant priors are the same",
+            "its rules of relevant priors are others",
+        ],
+        "rule",
+    );
+}
+
+fn judge_digest(
+    items: &mut Items,
+    station: &Station,
+    check: &'static str,
+    (ours, theirs): (&str, &str),
+    [same, differs]: [&str; 2],
+    command: &str,
+) {
+    let export =
+        format!("'impaxlink {command} export' on one side, 'impaxlink {command} import' on the other");
     match theirs {
-        theirs if theirs.is_empty() => items.unknown(
-            "vocabulary",
-            "it does not tell its vocabulary",
-            "compare 'impaxlink mapping list' on both sides",
+        "" => items.unknown(
+            check,
+            "it does not tell",
+            format!("compare 'impaxlink {command} list' on both sides"),
         ),
-        theirs if theirs == ours => {
-            items.pass("vocabulary", "specialties and body parts are called the same")
-        }
-        // Which priors are relevant is judged by these names.
+        theirs if theirs == ours => items.pass(check, same),
+        // By these it is judged which priors are relevant.
         _ if station.links.cluster_linking && station.links.prefetching => {
-            items.fail("vocabulary", differs, remedy)
+            items.fail(check, differs, format!("agree on one: {export}"));
         }
-        _ => items.warn("vocabulary", differs, remedy),
+        _ => items.warn(check, differs, format!("agree on one: {export}")),
     }
 }
 

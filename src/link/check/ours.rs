@@ -14,6 +14,7 @@ pub(super) struct Ours<'a> {
     /// Where the service listens, the port for plain DICOM first.
     pub(super) ports: Vec<u16>,
     pub(super) vocabulary_digest: String,
+    pub(super) prefetch_rule_digest: String,
 }
 
 /// Where studies are moved to.
@@ -37,6 +38,7 @@ impl<'a> Ours<'a> {
             configuration,
             cluster_uid,
             ports: ports(configuration, service),
+            prefetch_rule_digest: configuration.prefetch_rules_in_force().digest(),
             vocabulary_digest: configuration.mapping_in_force().vocabulary_digest(),
         }
     }
