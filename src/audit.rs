@@ -44,6 +44,31 @@ pub struct Disclosure {
     pub keywords: Vec<String>,
 }
 
+/// A change of the cross-reference of patients.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PatientsLinked {
+    /// Its number among the changes of the cross-reference.
+    pub change: u64,
+    /// How many identities came to be known.
+    pub added: u64,
+    /// How many became another person's, because two persons were found to be one.
+    pub moved: u64,
+    /// How many were taken out.
+    pub removed: u64,
+    /// How many persons got a global patient ID.
+    pub global_ids: u64,
+    /// The identities as `ID^^^ISSUER`, where a person named them one by one: without them a wrong link could not be
+    /// found and undone. Empty for an import.
+    pub identities: Vec<String>,
+}
+
+impl PatientsLinked {
+    /// Whether anything is other than before.
+    pub fn has_changed(&self) -> bool {
+        self.added + self.moved + self.removed + self.global_ids > 0
+    }
+}
+
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -56,24 +81,29 @@ pub enum Event {
     },
     /// Patient data were asked for.
     Disclosure(Disclosure),
+    /// Patient IDs were linked or unlinked.
+    PatientsLinked(PatientsLinked),
 }
 
 /// The kind of an [`Event`], as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A saved configuration.
     Configuration,
     /// Patient data that were asked for.
     Disclosure,
+    /// Patient IDs that were linked or unlinked.
+    PatientsLinked,
 }
 
 impl EventKind {
-    /// The word: `configuration` or `disclosure`.
+    /// The word, as `configuration`.
     pub fn as_str(self) -> &'static str {
         match self {
             EventKind::Configuration => "configuration",
             EventKind::Disclosure => "disclosure",
+            EventKind::PatientsLinked => "patients_linked",
         }
     }
 }
@@ -167,7 +197,7 @@ pub struct AuditRecord {
     pub kind: EventKind,
     /// The generation that was saved; `None` where none was.
     pub generation: Option<Generation>,
-    /// The event as JSON: the list of changes, or the disclosure. Kept to the letter, since the hash covers it.
+    /// The event as JSON, as its list of changes. Kept to the letter, since the hash covers it.
     pub detail: String,
     /// The hash of the record before, or the genesis value.
     pub previous_hash: Hash,
@@ -192,6 +222,9 @@ impl AuditRecord {
             ),
             Event::Disclosure(disclosure) => {
                 (EventKind::Disclosure, None, serde_json::to_string(disclosure)?)
+            }
+            Event::PatientsLinked(linked) => {
+                (EventKind::PatientsLinked, None, serde_json::to_string(linked)?)
             }
         };
         let mut record = AuditRecord {
@@ -237,6 +270,7 @@ impl AuditRecord {
                 generation,
                 changes: serde_json::from_str(&self.detail)?,
             }),
+            (EventKind::PatientsLinked, _) => Ok(Event::PatientsLinked(serde_json::from_str(&self.detail)?)),
             _ => Ok(Event::Disclosure(serde_json::from_str(&self.detail)?)),
         }
     }

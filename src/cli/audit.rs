@@ -13,7 +13,7 @@ use super::table::Columns;
 use super::time::local_time;
 use super::value;
 use super::view::{AuditView, Document, Items};
-use crate::audit::{AuditRecord, Event, Hash};
+use crate::audit::{AuditRecord, Event, Hash, PatientsLinked};
 use crate::store::{Access, AuditFilter};
 
 /// See who changed what, and prove that the record is whole.
@@ -144,8 +144,22 @@ fn what(record: &AuditRecord) -> String {
                 disclosure.keywords.join(", ")
             )
         }
+        Ok(Event::PatientsLinked(linked)) => patients_linked(&linked),
         Err(_) => "unreadable: see 'impaxlink audit verify'".to_owned(),
     }
+}
+
+/// The identities themselves are in the JSON alone.
+fn patients_linked(linked: &PatientsLinked) -> String {
+    let counts = [
+        (linked.added, "added"),
+        (linked.moved, "moved to another person"),
+        (linked.removed, "taken out"),
+        (linked.global_ids, "given a global ID"),
+    ];
+    let told = counts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told.map(|(count, what)| format!("{count} {what}")).collect();
+    format!("patient IDs: {}", told.join(", "))
 }
 
 /// `audit verify --json` of a whole chain; a broken one is an error.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::model::{Configuration, LedgerEntry, Outcome, Query, StationName};
+use crate::model::{Configuration, CrossReference, LedgerEntry, Outcome, Query, StationName};
 use crate::store::LinkHealth;
 
 use super::embedded::EmbeddedArchive;
@@ -40,6 +40,8 @@ pub struct Request {
     pub configuration: Arc<Configuration>,
     /// The query.
     pub query: Arc<Query>,
+    /// Which patient IDs are one person's, as far as the query has a use for it.
+    pub cross_reference: Arc<CrossReference>,
     /// Whom to ask, as `plan` says.
     pub targets: Vec<Target>,
     /// How the links fared before.
@@ -142,6 +144,7 @@ impl LinkedQuery {
             station: target.station,
             may_speak_linked: target.may_speak_linked,
             query: Arc::clone(&request.query),
+            cross_reference: Arc::clone(&request.cross_reference),
             tls: request.tls.clone(),
             archive: request.archive.clone(),
             failures_in_a_row: request

@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
-use crate::model::StudyAnswer;
+use crate::model::{CrossReference, StudyAnswer};
 
 use super::identity::{HashKey, Identity};
 
@@ -25,22 +26,23 @@ pub enum Sight {
 #[derive(Debug)]
 pub struct FirstSight {
     key: HashKey,
+    cross_reference: Arc<CrossReference>,
     seen: HashMap<[u64; 2], Identity>,
 }
 
-impl Default for FirstSight {
-    fn default() -> Self {
+impl FirstSight {
+    /// Begins with nothing seen; the cross-reference says which patients are one.
+    pub fn new(cross_reference: Arc<CrossReference>) -> Self {
         FirstSight {
             key: HashKey::random(),
+            cross_reference,
             seen: HashMap::new(),
         }
     }
-}
 
-impl FirstSight {
     /// Tells what the answer is, and remembers it.
     pub fn see(&mut self, answer: &StudyAnswer) -> Sight {
-        let patient = Identity::of(answer, self.key);
+        let patient = Identity::of(answer, self.key, &self.cross_reference);
         match self.seen.entry(self.key.uid(&answer.study_instance_uid)) {
             Entry::Vacant(entry) => {
                 entry.insert(patient);
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn tells_studies_copies_and_conflicts_apart() {
-        let mut sight = FirstSight::default();
+        let mut sight = FirstSight::new(Arc::default());
         assert_eq!(sight.see(&answer("1.2", "4711")), Sight::Study);
         assert_eq!(sight.see(&answer("1.3", "4711")), Sight::Study);
         assert_eq!(sight.see(&answer("1.2", "4711")), Sight::Location);

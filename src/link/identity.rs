@@ -1,7 +1,7 @@
 //! Whether two answers about one study UID speak of one patient.
 //!
 //! Rules 5 and 7 of a linked query. Who a patient is, is (ID, issuer): two named issuers, or two IDs, are two patients
-//! unless a global patient ID says that they are one. Where a domain is only inferred, nobody has named an issuer, so
+//! unless the cross-reference or a global patient ID says that they are one. Where a domain is only inferred, nobody has named an issuer, so
 //! there is nothing that two answers could disagree on but the person: with the same study UID and the same ID they
 //! are copies of one study as long as name and date of birth don't contradict. Otherwise no hospital that has yet to
 //! name its issuers could see its copies as copies. This decides about copies of a study alone; that two patients of
@@ -16,7 +16,7 @@ use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher128};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::model::{IssuerDomain, PatientId, StudyAnswer, Uid};
+use crate::model::{CrossReference, IssuerDomain, PatientId, StudyAnswer, Uid};
 
 /// The secret that keeps a peer from choosing UIDs or IDs that collide.
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +79,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The patient of an answer.
-    pub fn of(answer: &StudyAnswer, key: HashKey) -> Self {
-        let domain = match &answer.patient_id.domain {
+    /// The patient of an answer. Whichever of a person's IDs it names, the same one stands for the person.
+    pub fn of(answer: &StudyAnswer, key: HashKey, known: &CrossReference) -> Self {
+        let representative = known.representative(&answer.patient_id);
+        let patient = representative.as_ref().unwrap_or(&answer.patient_id);
+        let global_id = answer.global_patient_id.as_deref();
+        let global_id = global_id.or_else(|| known.global_id(&answer.patient_id));
+        let domain = match &patient.domain {
             IssuerDomain::Named(issuer) => key.short(issuer.as_str()) | NAMED,
             IssuerDomain::Inferred(station) => key.short(station.as_str()) & !NAMED,
         };
@@ -90,9 +94,9 @@ impl Identity {
             u32::from(date.year().unsigned_abs()) * 10_000 + date.month() as u32 * 100 + date.day() as u32
         });
         Identity {
-            id: key.text(&answer.patient_id.id),
+            id: key.text(&patient.id),
             domain,
-            global_id: answer.global_patient_id.as_deref().map_or(0, |id| key.short(id)),
+            global_id: global_id.map_or(0, |id| key.short(id)),
             name: name.map_or(0, |name| key.short(&name)),
             birth_date: digits.unwrap_or(0),
         }
@@ -157,6 +161,7 @@ fn family_and_given_name(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::CrossReferenceBuilder;
 
     fn answer(id: &str, domain: IssuerDomain, name: &str) -> StudyAnswer {
         let patient_id = PatientId {
@@ -179,7 +184,8 @@ mod tests {
 
     fn same(one: StudyAnswer, other: StudyAnswer) -> bool {
         let key = HashKey::random();
-        let (one, other) = (Identity::of(&one, key), Identity::of(&other, key));
+        let of = |answer| Identity::of(answer, key, &CrossReference::default());
+        let (one, other) = (of(&one), of(&other));
         let (mut here, mut there) = (one, other);
         let forth = here.take(other);
         assert_eq!(forth, there.take(one), "the order must not matter");
@@ -213,6 +219,36 @@ mod tests {
     }
 
     #[test]
+    fn the_cross_reference_joins_two_issuers() {
+        let mut builder = CrossReferenceBuilder::default();
+        for (global_id, id) in [(None, "88"), (Some("G1"), "99")] {
+            builder.person(global_id);
+            builder.identity("HARBOUR", id).unwrap();
+            builder.identity("NORTH", &format!("47{id}")).unwrap();
+        }
+        let (known, key) = (builder.build(), HashKey::random());
+        let is_same = |one: &StudyAnswer, other: &StudyAnswer| {
+            Identity::of(one, key, &known).take(Identity::of(other, key, &known))
+        };
+        let of = |id: &str, issuer: &str| answer(id, named(issuer), "DOE^JANE");
+        assert!(is_same(&of("4788", "NORTH"), &of("88", "HARBOUR")));
+        assert!(is_same(&of("4799", "NORTH"), &of("99", "HARBOUR")));
+        assert!(!is_same(&of("4788", "NORTH"), &of("99", "HARBOUR")));
+        assert!(
+            !is_same(&of("88", "NORTH"), &of("88", "HARBOUR")),
+            "the same name is no proof"
+        );
+        let mut elsewhere = of("5", "VALLEY");
+        elsewhere.global_patient_id = Some("G1".to_owned());
+        assert!(
+            is_same(&of("4799", "NORTH"), &elsewhere),
+            "by the global ID it knows"
+        );
+        elsewhere.global_patient_id = Some("G2".to_owned());
+        assert!(!is_same(&of("4799", "NORTH"), &elsewhere));
+    }
+
+    #[test]
     fn an_inferred_domain_contradicts_only_by_the_person() {
         let here = || answer("4711", inferred("PACS"), "DOE^JANE");
         assert!(same(here(), answer("4711", inferred("SITEB"), "Doe, Jane M")));
@@ -235,7 +271,8 @@ mod tests {
     #[test]
     fn two_issuers_never_meet_by_way_of_one_that_is_not_named() {
         let key = HashKey::random();
-        let of = |domain| Identity::of(&answer("4711", domain, "DOE^JANE"), key);
+        let known = CrossReference::default();
+        let of = |domain| Identity::of(&answer("4711", domain, "DOE^JANE"), key, &known);
         let mut patient = of(inferred("PACS"));
         assert!(patient.take(of(named("NORTH"))));
         assert!(!patient.take(of(named("HARBOUR"))));

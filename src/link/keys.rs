@@ -20,9 +20,10 @@ const MAX_UIDS: usize = 100;
 /// Why a query can't be put to a station.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// There is no such attribute in strict DICOM.
+    /// There is no such attribute in strict DICOM, and nobody knows another ID.
     #[error(
-        "a global patient ID can only be asked in linked syntax, and this station is asked in strict DICOM"
+        "a global patient ID can only be asked in linked syntax, this station is asked in strict DICOM, and the \
+         cross-reference has no ID of that patient there"
     )]
     GlobalId,
     /// Patient Root finds studies by their patient.
@@ -278,13 +279,19 @@ pub fn check_further(tag: Tag, value: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
+/// Whether so many queries may be put to one station.
+pub(super) fn check_number(count: usize) -> Result<(), KeyError> {
+    match count {
+        ..=MAX_QUERIES => Ok(()),
+        _ => Err(KeyError::TooManyQueries(count)),
+    }
+}
+
 fn each_combination(keys: Keys, several: &[Several]) -> Result<Vec<Keys>, KeyError> {
     let count = several
         .iter()
         .fold(1_usize, |count, (.., values)| count.saturating_mul(values.len()));
-    if count > MAX_QUERIES {
-        return Err(KeyError::TooManyQueries(count));
-    }
+    check_number(count)?;
     let mut all = vec![keys];
     for (tag, vr, values) in several {
         let with_each = |keys: Keys| {

@@ -6,8 +6,11 @@
 //! Needs all answers at once; `first_sight` tells what can be told as they arrive.
 
 use std::cmp::{Ordering, Reverse};
+use std::sync::Arc;
 
-use crate::model::{AeTitle, Availability, Configuration, PatientId, StationName, StudyAnswer};
+use crate::model::{
+    AeTitle, Availability, Configuration, CrossReference, PatientId, StationName, StudyAnswer,
+};
 
 use super::fill::{add_missing, fill};
 use super::identity::{HashKey, Identity};
@@ -111,14 +114,16 @@ pub struct Conflict {
 #[derive(Debug)]
 pub struct Merge {
     sources: Vec<Source>,
+    cross_reference: Arc<CrossReference>,
     answers: Vec<(usize, Box<StudyAnswer>)>,
 }
 
 impl Merge {
-    /// Begins with no answers from these sources.
-    pub fn new(sources: Vec<Source>) -> Self {
+    /// Begins with no answers from these sources; the cross-reference says which patients are one.
+    pub fn new(sources: Vec<Source>, cross_reference: Arc<CrossReference>) -> Self {
         Merge {
             sources,
+            cross_reference,
             answers: Vec::new(),
         }
     }
@@ -130,8 +135,13 @@ impl Merge {
 
     /// The studies, newest first.
     pub fn finish(self) -> Vec<MergedStudy> {
-        let Merge { sources, mut answers } = self;
+        let Merge {
+            sources,
+            cross_reference,
+            mut answers,
+        } = self;
         let key = HashKey::random();
+        let identity = |answer: &StudyAnswer| Identity::of(answer, key, &cross_reference);
         answers.sort_unstable_by(|(left, one), (right, other)| {
             let uids = one.study_instance_uid.cmp(&other.study_instance_uid);
             uids.then_with(|| rank(&sources, *left).cmp(&rank(&sources, *right)))
@@ -141,9 +151,9 @@ impl Merge {
         for (source, answer) in answers {
             match studies.last_mut() {
                 Some(rows) if rows.merged.study.study_instance_uid == answer.study_instance_uid => {
-                    rows.add(source, *answer, key);
+                    rows.add(source, identity(&answer), *answer);
                 }
-                _ => studies.push(Rows::new(source, *answer, key)),
+                _ => studies.push(Rows::new(source, identity(&answer), *answer)),
             }
         }
         let mut merged: Vec<MergedStudy> = studies.into_iter().map(|rows| rows.finish(&sources)).collect();
@@ -167,9 +177,9 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(source: usize, study: StudyAnswer, key: HashKey) -> Self {
+    fn new(source: usize, patient: Identity, study: StudyAnswer) -> Self {
         Rows {
-            patient: Identity::of(&study, key),
+            patient,
             merged: MergedStudy {
                 locations: vec![Location::of(source, &study)],
                 study,
@@ -178,8 +188,8 @@ impl Rows {
         }
     }
 
-    fn add(&mut self, source: usize, answer: StudyAnswer, key: HashKey) {
-        if self.patient.take(Identity::of(&answer, key)) {
+    fn add(&mut self, source: usize, patient: Identity, answer: StudyAnswer) {
+        if self.patient.take(patient) {
             add_location(&mut self.merged.locations, Location::of(source, &answer));
             fill(&mut self.merged.study, answer);
             return;
@@ -257,7 +267,7 @@ mod tests {
     }
 
     fn merged(answers: impl IntoIterator<Item = (usize, StudyAnswer)>) -> Vec<MergedStudy> {
-        let mut merge = Merge::new(sources());
+        let mut merge = Merge::new(sources(), Arc::default());
         for (source, answer) in answers {
             merge.add(source, Box::new(answer));
         }

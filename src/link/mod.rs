@@ -2,6 +2,7 @@
 //!
 //! From the question to the answer:
 //! - [`policy`]: who is asked, and why another is not
+//! - `question`: by which IDs of the patient a station is asked
 //! - [`keys`], `identifier`: a query as the identifiers of C-FIND requests
 //! - [`linked_syntax`]: what two impaxlinks say beyond strict DICOM, written and read
 //! - `fanout`: all stations asked at the same moment, each by a `session`
@@ -37,6 +38,7 @@ mod keywords;
 pub mod linked_syntax;
 pub mod merge;
 pub mod policy;
+mod question;
 mod respondent;
 mod search;
 mod session;
@@ -51,5 +53,6 @@ pub use failure::{of_association as association_failure, of_find as find_failure
 pub use fanout::{LinkedQuery, Request};
 pub use identity::HashKey;
 pub use keywords::keywords;
+pub use question::AskedPerson;
 pub use stop::Stop;
 pub use turns::Turns;

@@ -3,6 +3,8 @@
 //! Invariant: what has been taken stays taken, whatever the station does then. One station's search never waits for
 //! another's; it waits for the caller where that one reads slowly, and that time is not counted against the peer.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -15,7 +17,8 @@ use super::event::{Answer, Event, LowerRow};
 use super::filter::{Filter, Verdict};
 use super::first_sight::{FirstSight, Sight};
 use super::identifier::{Keys, describe};
-use super::keys::{Root, image_keys, patient_keys, series_keys, study_keys};
+use super::keys::{Root, check_number, image_keys, patient_keys, series_keys, study_keys};
+use super::question::{Part, Question};
 use super::respondent::{Dialogue, Found, Respondent};
 use super::stop::{Stop, StopSignal};
 
@@ -27,12 +30,16 @@ const MAX_LOWER_ROWS: usize = 100_000;
 /// One station's search.
 pub(super) struct Search<'s> {
     pub(super) target: usize,
-    pub(super) query: &'s Query,
+    pub(super) question: &'s Question,
     pub(super) respondent: &'s Respondent,
     pub(super) events: &'s mpsc::Sender<Event>,
     pub(super) stop: StopSignal,
     pub(super) reader: AnswerReader,
     pub(super) filter: Filter,
+    /// For what is known to be the patient's, whatever its ID.
+    filter_of_person: Filter,
+    /// Whether only that is taken, as the station is asked by an ID that the caller did not give.
+    takes_only_person: bool,
     pub(super) entry: LedgerEntry,
     /// What people should know of the answers, besides a failure.
     pub(super) notes: Notes,
@@ -55,6 +62,8 @@ pub(super) struct Notes {
     pub(super) of_other_issuers: u64,
     /// Keywords of the keys that the station ignored.
     pub(super) ignored_keys: Vec<String>,
+    /// By how many IDs it was asked that the caller did not give.
+    pub(super) translated_ids: usize,
     /// More patients than are asked for.
     pub(super) has_too_many_patients: bool,
 }
@@ -62,7 +71,7 @@ pub(super) struct Notes {
 impl<'s> Search<'s> {
     pub(super) fn new(
         target: usize,
-        query: &'s Query,
+        question: &'s Question,
         respondent: &'s Respondent,
         events: &'s mpsc::Sender<Event>,
         stop: StopSignal,
@@ -71,8 +80,10 @@ impl<'s> Search<'s> {
     ) -> Self {
         Search {
             target,
-            filter: Filter::new(&of_study_level(query)),
-            query,
+            filter: Filter::new(&of_study_level(&question.query)),
+            filter_of_person: Filter::new(&without_patient(of_study_level(&question.query))),
+            takes_only_person: false,
+            question,
             respondent,
             events,
             stop,
@@ -87,9 +98,14 @@ impl<'s> Search<'s> {
     /// Asks the station to the end, and closes the association.
     pub(super) async fn run(&mut self) -> Result<(), Interrupt> {
         let first_root = self.respondent.first_root();
-        let all = study_keys(self.query, first_root, None)?;
+        let mut all = Vec::new();
+        for part in self.question.parts(first_root)? {
+            all.extend(study_keys(&part.query, first_root, None)?);
+        }
+        check_number(all.len())?;
         self.respondent.check(&all, first_root)?;
-        self.seen = (all.len() > 1).then(FirstSight::default);
+        let known = &self.question.cross_reference;
+        self.seen = (all.len() > 1).then(|| FirstSight::new(Arc::clone(known)));
         let mut line = self.open().await?;
         let searched = match line.root() {
             Root::Linked | Root::Study => self.search_by_study(&mut line).await,
@@ -125,26 +141,38 @@ impl<'s> Search<'s> {
     }
 
     async fn search_by_study(&mut self, line: &mut Dialogue<'s>) -> Result<(), Interrupt> {
-        let all = study_keys(self.query, line.root(), None)?;
-        self.find_all(line, &all, None).await
+        for part in self.question.parts(line.root())? {
+            self.begin(&part);
+            let all = study_keys(&part.query, line.root(), None)?;
+            self.find_all(line, &all, None).await?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, part: &Part) {
+        self.takes_only_person = part.is_translated;
+        self.notes.translated_ids += usize::from(part.is_translated);
     }
 
     /// Patient Root: the patients first, then the studies of each.
     async fn search_by_patient(&mut self, line: &mut Dialogue<'s>) -> Result<(), Interrupt> {
-        let mut patients = Vec::new();
-        for keys in patient_keys(self.query)? {
-            for data_set in self.collect(line, &keys).await? {
-                let patient = self.reader.patient(&data_set);
-                match &patient.id {
-                    Some(id) if !id.contains(['\\', '*', '?']) => patients.push(patient),
-                    _ => self.entry.dropped += 1,
+        for part in self.question.parts(Root::Patient)? {
+            self.begin(&part);
+            let mut patients = Vec::new();
+            for keys in patient_keys(&part.query)? {
+                for data_set in self.collect(line, &keys).await? {
+                    let patient = self.reader.patient(&data_set);
+                    match &patient.id {
+                        Some(id) if !id.contains(['\\', '*', '?']) => patients.push(patient),
+                        _ => self.entry.dropped += 1,
+                    }
                 }
             }
-        }
-        self.notes.has_too_many_patients = patients.len() > MAX_PATIENTS;
-        for patient in patients.iter().take(MAX_PATIENTS) {
-            let all = study_keys(self.query, Root::Patient, patient.id.as_deref())?;
-            self.find_all(line, &all, Some(patient)).await?;
+            self.notes.has_too_many_patients |= patients.len() > MAX_PATIENTS;
+            for patient in patients.iter().take(MAX_PATIENTS) {
+                let all = study_keys(&part.query, Root::Patient, patient.id.as_deref())?;
+                self.find_all(line, &all, Some(patient)).await?;
+            }
         }
         Ok(())
     }
@@ -190,7 +218,7 @@ impl<'s> Search<'s> {
             let Some(study) = self.read_study(&data_set, patient) else {
                 continue;
             };
-            if self.query.level != Level::Study {
+            if self.question.query.level != Level::Study {
                 self.studies.push((study, data_set));
             } else if let Err(stop) = self.emit(study, data_set, Vec::new()).await {
                 return Err(matches.stopped(stop).await);
@@ -208,23 +236,34 @@ impl<'s> Search<'s> {
         if let Some(patient) = patient {
             patient.complete(&mut study);
         }
+        self.question.complete(&mut study);
+        let is_persons = self.question.person.is(&study.patient_id);
+        let filter = match is_persons {
+            true => &self.filter_of_person,
+            false => &self.filter,
+        };
         let decoder = self.reader.decoder();
         let further = |tag| {
             data_set
                 .element(tag)
                 .map(|value| decoder.decode(value, describe(tag).0))
         };
-        if let Verdict::Drop(keyword) = self.filter.judge(&study, further) {
-            self.entry.filtered += 1;
-            add(&mut self.notes.ignored_keys, keyword);
-            return None;
-        }
-        if is_of_another_issuer(self.query, &study) {
+        if !is_persons && self.takes_only_person {
             self.entry.filtered += 1;
             self.notes.of_other_issuers += 1;
             return None;
         }
-        for keyword in self.filter.unverified_keys(&study, further) {
+        if let Verdict::Drop(keyword) = filter.judge(&study, further) {
+            self.entry.filtered += 1;
+            add(&mut self.notes.ignored_keys, keyword);
+            return None;
+        }
+        if !is_persons && is_of_another_issuer(&self.question.query, &study) {
+            self.entry.filtered += 1;
+            self.notes.of_other_issuers += 1;
+            return None;
+        }
+        for keyword in filter.unverified_keys(&study, further) {
             add(&mut self.entry.unverified_keys, keyword);
         }
         let is_known = self
@@ -258,14 +297,14 @@ impl<'s> Search<'s> {
             Root::Patient => Some(study.patient_id.id.clone()),
         };
         let patient_id = patient_id.as_deref();
-        for keys in series_keys(self.query, &study.study_instance_uid, patient_id)? {
+        for keys in series_keys(&self.question.query, &study.study_instance_uid, patient_id)? {
             for data_set in self.collect(line, &keys).await? {
                 let Some(series) = self.reader.series(&data_set) else {
                     self.entry.dropped += 1;
                     continue;
                 };
                 let has_come = |uid: &Uid| study.series.iter().any(|known| known.series_instance_uid == *uid);
-                if !is_of_another_modality(self.query, series.modality.as_deref())
+                if !is_of_another_modality(&self.question.query, series.modality.as_deref())
                     && !has_come(&series.series_instance_uid)
                 {
                     study.series.push(series);
@@ -276,7 +315,7 @@ impl<'s> Search<'s> {
                 }
             }
         }
-        if self.query.level == Level::Image {
+        if self.question.query.level == Level::Image {
             let all_series = std::mem::take(lower);
             for (index, series) in all_series.iter().enumerate() {
                 let mut instances = self.find_images(line, study, index, patient_id).await?;
@@ -301,7 +340,7 @@ impl<'s> Search<'s> {
             return Ok(instances);
         };
         let uid = &series.series_instance_uid;
-        for keys in image_keys(self.query, &study.study_instance_uid, uid, patient_id)? {
+        for keys in image_keys(&self.question.query, &study.study_instance_uid, uid, patient_id)? {
             for data_set in self.collect(line, &keys).await? {
                 match self.reader.image(&data_set) {
                     Some(image) => {
@@ -391,6 +430,15 @@ fn has_hung_up<T>(found: &Result<T, Interrupt>) -> bool {
         )
     };
     matches!(found, Err(Interrupt::Peer(error)) if ends(error))
+}
+
+/// The query for a patient who is known already.
+fn without_patient(query: Query) -> Query {
+    Query {
+        patient_id: None,
+        global_id: None,
+        ..query
+    }
 }
 
 /// The query without what only its lower levels can be held to.

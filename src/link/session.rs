@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use crate::dimse::{Status, StatusClass};
 use crate::model::{
-    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, LedgerEntry, Outcome, Query, Station, in_full,
-    show_duration,
+    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, CrossReference, LedgerEntry, Outcome, Query, Station,
+    in_full, show_duration,
 };
 use crate::store::{LinkOutcome, LinkReport};
 
@@ -22,6 +22,7 @@ use super::embedded::EmbeddedArchive;
 use super::event::{Ended, Event};
 use super::failure;
 use super::health::next_try;
+use super::question::Question;
 use super::respondent::Respondent;
 use super::search::{Notes, Search};
 use super::stop::{Stop, StopSignal};
@@ -40,6 +41,7 @@ pub(super) struct Session {
     /// Whether the policy allows the linked syntax there.
     pub(super) may_speak_linked: bool,
     pub(super) query: Arc<Query>,
+    pub(super) cross_reference: Arc<CrossReference>,
     pub(super) tls: LinkTls,
     pub(super) archive: EmbeddedArchive,
     /// How often its link has failed before, without a success since.
@@ -83,13 +85,15 @@ impl Session {
                 return self.ended(entry, None);
             }
         };
-        let reader = AnswerReader::new(station, settings.issuer().as_ref());
-        let (query, events) = (&*self.query, &self.events);
+        let local = settings.issuer();
+        let reader = AnswerReader::new(station, local.as_ref());
+        let (query, known) = (Arc::clone(&self.query), Arc::clone(&self.cross_reference));
+        let question = Question::new(query, known, station, local.as_ref());
         let mut search = Search::new(
             self.target,
-            query,
+            &question,
             &respondent,
-            events,
+            &self.events,
             self.stop.clone(),
             reader,
             entry,
@@ -223,6 +227,15 @@ fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<Stri
     if by_ignored_keys > 0 {
         let (answers, keys) = (answers(by_ignored_keys), notes.ignored_keys.join(", "));
         remarks.push(format!("{answers} left out here, as the station ignored {keys}"));
+    }
+    if notes.translated_ids > 0 {
+        let ids = match notes.translated_ids {
+            1 => "1 ID".to_owned(),
+            count => format!("{count} IDs"),
+        };
+        remarks.push(format!(
+            "asked by {ids} of the patient that the cross-reference has"
+        ));
     }
     if notes.of_other_issuers > 0 {
         let answers = answers(notes.of_other_issuers);

@@ -7,6 +7,7 @@ mod caller;
 mod change;
 mod character_set;
 mod configuration;
+mod cross_reference;
 mod csv_lines;
 mod daily_window;
 mod date_range;
@@ -16,6 +17,7 @@ mod host;
 mod implementation;
 mod in_full;
 mod invalid;
+mod issued_id;
 mod ledger;
 mod link_flags;
 mod mapping;
@@ -38,6 +40,7 @@ pub use caller::Caller;
 pub use change::{Change, Subject, changes, station_changes};
 pub use character_set::CharacterSet;
 pub use configuration::{Configuration, Generation};
+pub use cross_reference::{CrossReference, CrossReferenceBuilder};
 pub use csv_lines::BadLine;
 pub use daily_window::DailyWindow;
 pub use date_range::DateRange;
@@ -47,6 +50,7 @@ pub use host::{Endpoint, Host, parse_port};
 pub use implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 pub use in_full::in_full;
 pub use invalid::Invalid;
+pub use issued_id::IssuedId;
 pub use ledger::{LedgerEntry, Outcome, is_complete};
 pub use link_flags::LinkFlags;
 pub use mapping::{
@@ -70,7 +74,8 @@ pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax,
 pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer, Verification};
 pub use text::{
-    ClusterName, Description, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode, RuleName, StationName,
+    ClusterName, Description, GlobalPatientId, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode, RuleName,
+    StationName,
 };
 pub use uid::{MAX_UID, Uid};
 pub use wildcard::{is_universal, wildcard_matches};

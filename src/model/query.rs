@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use dicom_core::Tag;
 
-use super::{CharacterSet, DateRange, Invalid, PatientIdKey, Uid};
+use super::{CharacterSet, DateRange, Invalid, Issuer, PatientIdKey, Uid};
 
 /// The level of a query (PS3.4 C.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -63,6 +63,8 @@ pub struct Query {
     pub level: Level,
     /// Patient ID, with or without issuer.
     pub patient_id: Option<PatientIdKey>,
+    /// Whose ID it is where it names no issuer; none where nobody knows.
+    pub meant_issuers: Vec<Issuer>,
     /// The ID that is the same in all clusters.
     pub global_id: Option<String>,
     /// Patient name, with wildcards.

@@ -89,6 +89,13 @@ long_string_type!(
 );
 
 long_string_type!(
+    /// The patient ID that is the same in all clusters.
+    GlobalPatientId,
+    "global patient ID",
+    |text| text.contains(['*', '?']).then_some("wildcards are not allowed")
+);
+
+long_string_type!(
     /// The name of a cluster, for people. Several stations may be doors to one cluster.
     ClusterName,
     "cluster name",

@@ -27,12 +27,13 @@ use uuid::Uuid;
 
 use self::answer::Answering;
 use self::identifier::Asked;
+use self::meant::Meant;
 use super::admission::Calls;
 use super::{Service, Snapshot, locked};
 use crate::dimse::{FindEnd, FindRequest, FindResponder, Status, uids};
 use crate::link::policy::{Narrowing, Target, plan};
 use crate::link::{LinkedQuery, Request, keywords};
-use crate::model::{Asker, LedgerId, Query, QueryLedger, Station, StationName, Told};
+use crate::model::{Asker, CrossReference, LedgerId, Query, QueryLedger, Station, StationName, Told};
 use crate::store::LinkHealth;
 
 /// Answers a C-FIND of a caller that was admitted.
@@ -63,12 +64,15 @@ pub(super) async fn find(
         }
     };
     let caller = calls.queries_as(station);
+    let known = service.known_patients.pin();
+    let meant = Meant::of(&asked, station, &caller, snapshot.settings().issuer(), &known);
     let mut query = asked.query.clone();
+    query.meant_issuers = meant.issuers().to_vec();
     let narrowing = Narrowing::default();
     let targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
-    let answering = Answering::new(service, &snapshot, station, &caller, &asked, &targets, &request);
+    let answering = Answering::new(service, &snapshot, station, meant, &asked, &targets, &request);
     query.returned = answering.returned();
-    let linked = LinkedQuery::start(link_request(service, &snapshot, query, targets.clone()));
+    let linked = LinkedQuery::start(link_request(service, &snapshot, query, known, targets.clone()));
     let answered = answering.run(linked, &request.cancelled, &responder).await;
     if let Some(ae_title) = calls.title() {
         let asker = Asker::Station {
@@ -103,7 +107,13 @@ fn refused(status: Status, why: &str) -> FindEnd {
     }
 }
 
-fn link_request(service: &Service, snapshot: &Snapshot, query: Query, targets: Vec<Target>) -> Request {
+fn link_request(
+    service: &Service,
+    snapshot: &Snapshot,
+    query: Query,
+    cross_reference: Arc<CrossReference>,
+    targets: Vec<Target>,
+) -> Request {
     let now = Timestamp::now();
     let mut health: BTreeMap<StationName, LinkHealth> = BTreeMap::new();
     let mut resting = BTreeMap::new();
@@ -118,6 +128,7 @@ fn link_request(service: &Service, snapshot: &Snapshot, query: Query, targets: V
     Request {
         configuration: Arc::clone(snapshot.configuration()),
         query: Arc::new(query),
+        cross_reference,
         targets,
         tls: snapshot.tls().clone(),
         archive: service.archive.clone(),

@@ -9,6 +9,7 @@
 //! - `store`: objects taken into the embedded archive
 //! - [`control`]: the socket by which commands speak to the service
 //! - `records`: what queries leave in the store
+//! - `cross_reference`: which patient IDs are one person's
 //! - `schedule`, `health`: whether links answer
 //! - `notify`: what the service manager is told
 //!
@@ -19,6 +20,7 @@ mod admission;
 mod association;
 mod conflicts;
 pub mod control;
+mod cross_reference;
 #[cfg(test)]
 mod examples;
 mod find;
@@ -52,6 +54,7 @@ use crate::model::Uid;
 use crate::model::in_full;
 use conflicts::Conflicts;
 use control::RefusedReload;
+use cross_reference::KnownPatients;
 use limits::WaitingRoom;
 use records::Records;
 use rejections::RejectionLog;
@@ -71,6 +74,7 @@ struct Service {
     turns: Arc<Turns>,
     archive: EmbeddedArchive,
     conflicts: Conflicts,
+    known_patients: Arc<KnownPatients>,
     records: Records,
     state: Mutex<State>,
     /// Cancelled when the service is to end.

@@ -120,6 +120,8 @@ impl Reloader {
             Err(reason) => tracing::error!("reload refused: {reason}"),
         }
         self.service.state().refused = refused;
+        // It says itself in the log where it can't be read; the configuration does not depend on it.
+        let _ = self.service.known_patients.take_newest().await;
         outcome
     }
 

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::conflicts::Conflicts;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
+use super::cross_reference::KnownPatients;
 use super::health::watch_links;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
@@ -125,7 +126,9 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let control = bind_control(path, lock)?;
     let (records, record_writer) = Records::new(open()?);
-    let service = Arc::new(new_service(&store, snapshot, bound.local(), records));
+    let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
+    let service = new_service(&store, snapshot, bound.local(), records, known_patients);
+    let service = Arc::new(service);
     let listening = bound.serve(&service, Transport::Plain);
     let listening_for_tls = bound_for_tls.map(|bound| {
         tracing::info!("listening for TLS on {}", bound.local());
@@ -166,7 +169,13 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
     ControlSocket::bind(&path, store, lock).map_err(|source| failed(&path, source))
 }
 
-fn new_service(store: &Store, snapshot: Snapshot, listen: SocketAddr, records: Records) -> Service {
+fn new_service(
+    store: &Store,
+    snapshot: Snapshot,
+    listen: SocketAddr,
+    records: Records,
+    known_patients: Arc<KnownPatients>,
+) -> Service {
     let now = Timestamp::now();
     Service {
         started: now,
@@ -179,6 +188,7 @@ fn new_service(store: &Store, snapshot: Snapshot, listen: SocketAddr, records: R
         turns: Arc::new(Turns::default()),
         archive: EmbeddedArchive::of_store(store.path()),
         conflicts: Conflicts::default(),
+        known_patients,
         records,
         state: Mutex::new(State {
             in_force_since: now,
@@ -260,6 +270,7 @@ impl Answers {
             Request::Ping => Answer::Pong,
             Request::Status => Answer::Status(self.status()),
             Request::Reload { timeout_ms } => self.reload(Duration::from_millis(timeout_ms)).await,
+            Request::CrossReference => self.take_cross_reference().await,
         }
     }
 
@@ -277,6 +288,13 @@ impl Answers {
             }),
             Ok(None) => Answer::Failure(Failure::Ending),
             Err(_) => Answer::Failure(Failure::TimedOut { in_force: in_force() }),
+        }
+    }
+
+    async fn take_cross_reference(&self) -> Answer {
+        match self.service.known_patients.take_newest().await {
+            Ok(change) => Answer::CrossReference { change },
+            Err(reason) => Answer::Failure(Failure::CrossReferenceStays { reason }),
         }
     }
 

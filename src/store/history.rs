@@ -125,7 +125,7 @@ fn from_record(record: AuditRecord) -> rusqlite::Result<SavedGeneration> {
             attribution: record.attribution,
             changes,
         }),
-        Event::Disclosure(_) => Err(rusqlite::Error::QueryReturnedNoRows),
+        Event::Disclosure(_) | Event::PatientsLinked(_) => Err(rusqlite::Error::QueryReturnedNoRows),
     }
 }
 

@@ -1,5 +1,5 @@
 //! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries, the queue
-//! of priors to be brought, where copies came from.
+//! of priors to be brought, where copies came from, the cross-reference of patients.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -12,6 +12,7 @@ mod configuration;
 mod connection;
 mod copies;
 mod creation;
+mod cross_reference;
 mod documents;
 mod error;
 mod history;
@@ -34,6 +35,9 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use audit_log::{AuditFilter, Break, Broken, Verification, VerifyError};
 pub use copies::{Copy, CopyRecord, Purpose, StudyUse};
+pub use cross_reference::{
+    CrossReferenceEdit, EditError, KnownPerson, LinkError, LinkOrigin, LinkedIdentity, Which,
+};
 pub use error::{ErrorClass, StoreError};
 pub use history::SavedGeneration;
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport};

@@ -16,6 +16,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0002_mapping.sql")),
     M::up(include_str!("migrations/0003_ledger.sql")),
     M::up(include_str!("migrations/0004_tls_fingerprints.sql")),
+    M::up(include_str!("migrations/0005_cross_reference.sql")),
     M::up(include_str!("migrations/0006_prefetch_rules.sql")),
     M::up(include_str!("migrations/0007_prefetch_jobs.sql")),
     M::up(include_str!("migrations/0008_copies.sql")),

@@ -423,6 +423,7 @@ fn a_caller_that_reads_slowly_fails_no_station() {
             ..Configuration::default()
         }),
         query: Arc::new(Query::default()),
+        cross_reference: Arc::default(),
         targets: vec![Target {
             station: 0,
             role: Role::Linked,

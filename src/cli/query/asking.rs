@@ -4,6 +4,7 @@
 //! all are merged at the end. Progress is shown only where standard error is a terminal, after a second.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -87,7 +88,7 @@ impl Asked {
 
     /// The merged studies; they can be taken once.
     pub fn take_studies(&mut self) -> Vec<MergedStudy> {
-        std::mem::replace(&mut self.merge, Merge::new(Vec::new())).finish()
+        std::mem::replace(&mut self.merge, Merge::new(Vec::new(), Arc::default())).finish()
     }
 
     /// Enters the stations that had not ended when nobody waited for them any more, and puts all in order.
@@ -122,9 +123,9 @@ impl<'u> Asking<'u> {
                 .filter(|target| target.skip.is_none())
                 .count(),
             charsets: request.targets.iter().map(charset).collect(),
-            sight: FirstSight::default(),
+            sight: FirstSight::new(Arc::clone(&request.cross_reference)),
             asked: Asked {
-                merge: Merge::new(sources.clone()),
+                merge: Merge::new(sources.clone(), Arc::clone(&request.cross_reference)),
                 sources,
                 ledger: Vec::new(),
                 reports: Vec::new(),

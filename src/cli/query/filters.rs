@@ -76,6 +76,7 @@ impl Filters {
                 LevelWord::Image => Level::Image,
             },
             patient_id: self.patient_id.clone(),
+            meant_issuers: Vec::new(),
             global_id: self.global_id.clone(),
             patient_name: self.patient_name.clone(),
             birth_date: self.birth_date,

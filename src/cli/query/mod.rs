@@ -28,7 +28,7 @@ use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing, Skip, Target, plan};
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, LinkedQuery, Request};
-use crate::model::{Configuration, Kind, StationName, Told, parse_duration};
+use crate::model::{Configuration, Issuer, Kind, StationName, Told, parse_duration};
 use asking::{Asking, Cut};
 use closing::Closing;
 use filters::Filters;
@@ -75,9 +75,11 @@ pub struct QueryArgs {
 
 /// Runs the command.
 pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
-    let query = args.filters.to_query()?;
+    let mut query = args.filters.to_query()?;
     let records = Records::open(ui)?;
     let configuration = Arc::new(records.configuration()?);
+    query.meant_issuers = meant_issuers(&configuration, &args.caller);
+    let cross_reference = records.cross_reference(&query)?;
     let caller = caller(&configuration, &args.caller)?;
     let narrowing = Narrowing {
         from: named_stations(&configuration, &args.from)?,
@@ -93,6 +95,7 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     let request = Request {
         configuration: Arc::clone(&configuration),
         query: Arc::new(query),
+        cross_reference: Arc::new(cross_reference),
         targets: targets.clone(),
         tls: LinkTls::of(&configuration),
         archive: EmbeddedArchive::of_store(ui.store_path()),
@@ -162,6 +165,18 @@ fn caller(configuration: &Configuration, name: &str) -> anyhow::Result<Caller> {
             };
             Ok(configuration.station(name).map_or(Caller::External, Caller::of))
         }
+    }
+}
+
+/// Whose ID a bare one is: the caller's issuers, else the local cluster's.
+fn meant_issuers(configuration: &Configuration, caller: &str) -> Vec<Issuer> {
+    let station = configuration
+        .stations
+        .iter()
+        .find(|station| station.name.as_str() == caller);
+    match station {
+        Some(station) if !station.issuers.is_empty() => station.issuers.clone(),
+        _ => configuration.settings.issuer().into_iter().collect(),
     }
 }
 

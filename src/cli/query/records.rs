@@ -16,7 +16,8 @@ use crate::cli::station::suspended;
 use crate::link::keywords;
 use crate::link::policy::{Skip, Target};
 use crate::model::{
-    Asker, Caller, Configuration, LedgerEntry, LedgerId, Query, QueryLedger, StationName, Told,
+    Asker, Caller, Configuration, CrossReference, LedgerEntry, LedgerId, Query, QueryLedger, StationName,
+    Told,
 };
 use crate::store::{Access, LinkHealth, LinkReport, Store, StoreError};
 
@@ -69,6 +70,21 @@ impl Records {
             .map(Store::link_health)
             .transpose()?
             .unwrap_or_default())
+    }
+
+    /// What the cross-reference says, as far as the query has a use for it: where it asks for one patient, only of the
+    /// persons who may be meant.
+    pub fn cross_reference(&self, query: &Query) -> anyhow::Result<CrossReference> {
+        let Some(store) = &self.store else {
+            return Ok(CrossReference::default());
+        };
+        let exact = |text: &&str| !text.is_empty() && !text.contains(['*', '?']);
+        let id = query.patient_id.as_ref().map(|key| key.id.as_str()).filter(exact);
+        let global_id = query.global_id.as_deref().filter(exact);
+        if id.is_some() || global_id.is_some() {
+            return Ok(store.cross_reference_of(id, global_id)?);
+        }
+        Ok(store.cross_reference()?.0)
     }
 
     /// Records by which keys, and where, patient data are asked for.

@@ -42,6 +42,9 @@ pub enum ControlError {
         /// What is wrong with the newest.
         reason: String,
     },
+    /// The cross-reference can't be read.
+    #[error("the service keeps the cross-reference it has: {0}")]
+    CrossReferenceStays(String),
     /// The newest generation was not in force in time.
     #[error("the service did not answer within {} s", .after.as_secs_f32())]
     TimedOut {
@@ -101,6 +104,17 @@ pub fn reload(store: &Path, limit: Duration) -> Result<ReloadReport, ControlErro
     }
 }
 
+/// Has the service on `store` take the newest cross-reference of patients; returns when it is in force. `false` where no
+/// service runs that would need to know.
+pub fn take_cross_reference(store: &Path, limit: Duration) -> Result<bool, ControlError> {
+    match ask(store, &Request::CrossReference, limit) {
+        Ok(Answer::CrossReference { .. }) => Ok(true),
+        Ok(other) => Err(unexpected(other, limit)),
+        Err(ControlError::NotRunning | ControlError::Ending) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Has the service take the generation `saved`, which this process has just written.
 pub fn reload_after_save(store: &Path, saved: Generation, limit: Duration) -> AfterSave {
     match reload(store, limit) {
@@ -122,6 +136,7 @@ fn unexpected(answer: Answer, limit: Duration) -> ControlError {
         Answer::Failure(Failure::NotInForce { in_force, reason }) => {
             ControlError::NotInForce { in_force, reason }
         }
+        Answer::Failure(Failure::CrossReferenceStays { reason }) => ControlError::CrossReferenceStays(reason),
         Answer::Failure(Failure::TimedOut { .. }) => ControlError::TimedOut { after: limit },
         Answer::Failure(Failure::OtherVersion { program }) => ControlError::OtherVersion(program),
         _ => ControlError::NotUnderstood,

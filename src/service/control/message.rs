@@ -43,6 +43,8 @@ pub enum Request {
     Status,
     /// To take the newest generation, within so many milliseconds.
     Reload { timeout_ms: u64 },
+    /// To take the newest cross-reference of patients.
+    CrossReference,
 }
 
 /// What the service answers.
@@ -52,6 +54,10 @@ pub enum Answer {
     Pong,
     Status(ServiceStatus),
     Reload(ReloadReport),
+    /// The change of the cross-reference that is in force now.
+    CrossReference {
+        change: u64,
+    },
     Failure(Failure),
 }
 
@@ -65,6 +71,8 @@ pub enum Failure {
     Ending,
     /// The newest generation can't be used; the one in force stays.
     NotInForce { in_force: Generation, reason: String },
+    /// The cross-reference can't be read; the one in force stays.
+    CrossReferenceStays { reason: String },
     /// The newest generation was not in force in time.
     TimedOut { in_force: Generation },
     /// The service speaks another version of this protocol.

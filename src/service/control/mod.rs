@@ -9,7 +9,7 @@ mod message;
 mod server;
 
 pub use address::socket_path;
-pub use client::{AfterSave, ControlError, ping, reload, reload_after_save, status};
+pub use client::{AfterSave, ControlError, ping, reload, reload_after_save, status, take_cross_reference};
 pub use message::{LinkTry, RefusedReload, ReloadReport, ServiceStatus};
 
 pub(super) use message::{Answer, Failure, Request};

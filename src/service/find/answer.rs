@@ -9,7 +9,7 @@ use super::closing::{Cut, final_response, missing};
 use super::given::GivenBesides;
 use super::identifier::{Asked, AskedLevel};
 use super::linked::LocalCluster;
-use super::meant::MeantIssuers;
+use super::meant::Meant;
 use super::rows::Rows;
 use super::station_of;
 use super::withheld::Withheld;
@@ -18,7 +18,7 @@ use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
 use crate::link::{Answer, Ended, Event, LinkedQuery};
-use crate::model::{Caller, LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
+use crate::model::{LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
 use crate::service::health::note;
 use crate::service::{Service, Snapshot};
 
@@ -30,8 +30,8 @@ pub(super) struct Answering<'a> {
     asked: &'a Asked,
     targets: &'a [Target],
     rows: Rows<'a>,
-    /// Whose patient ID the caller means, where it has given one and named no issuer.
-    meant: MeantIssuers,
+    /// Whom the caller means by a patient ID.
+    meant: Meant,
     sight: FirstSight,
     given_besides: GivenBesides,
     limit: usize,
@@ -59,7 +59,7 @@ impl<'a> Answering<'a> {
         service: &'a Service,
         snapshot: &'a Snapshot,
         caller: &'a Station,
-        asks_as: &Caller,
+        meant: Meant,
         asked: &'a Asked,
         targets: &'a [Target],
         request: &FindRequest,
@@ -82,8 +82,8 @@ impl<'a> Answering<'a> {
                 caller.charset.as_ref(),
                 is_linked.then(|| LocalCluster::new(service, snapshot)),
             ),
-            meant: MeantIssuers::of(asked, caller, asks_as, settings.issuer()),
-            sight: FirstSight::default(),
+            sight: FirstSight::new(meant.cross_reference()),
+            meant,
             given_besides: GivenBesides::default(),
             limit: settings.count("limits.studies"),
             cut: None,
@@ -100,7 +100,7 @@ impl<'a> Answering<'a> {
         let names_issuer = |key: &PatientIdKey| key.issuer.is_some();
         let tells_patients_apart = self.asked.level == AskedLevel::Patient
             || asked.count() > 1
-            || self.meant.exclude_any()
+            || self.meant.needs_patient()
             || self.asked.query.patient_id.as_ref().is_some_and(names_issuer);
         match tells_patients_apart {
             _ if !self.asked.linked.is_empty() => Returned::Usual,
@@ -154,7 +154,9 @@ impl<'a> Answering<'a> {
             return false;
         }
         if self.asked.level == AskedLevel::Patient {
-            let is_new = !self.given_besides.has_patient(&answer.study.patient_id);
+            let is_new = !self
+                .given_besides
+                .has_patient(self.meant.shown(&answer.study.patient_id));
             return is_new && self.is_within_limit(self.given_besides.count(), query);
         }
         let is_new = !self.sight.has_seen(&answer.study);
@@ -204,14 +206,18 @@ impl<'a> Answering<'a> {
             return;
         };
         if self.asked.level == AskedLevel::Patient {
-            self.given_besides.see_patient(&answer.study.patient_id);
+            self.given_besides
+                .see_patient(self.meant.shown(&answer.study.patient_id));
         }
         let below = answer.lower.iter().map(Some);
         for lower in self.is_of_study().then_some(None).into_iter().chain(below) {
             if lower.is_some_and(|row| !self.given_besides.see_below(self.asked.query.level, row)) {
                 continue;
             }
-            match self.rows.row(answer, lower, station) {
+            match self
+                .rows
+                .row(answer, lower, station, self.meant.shown(&answer.study.patient_id))
+            {
                 Ok(row) => self.give_row(row, cancelled, responder).await,
                 Err(_) => {
                     if let Some(withheld) = self.withheld.get_mut(answer.target) {

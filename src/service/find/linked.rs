@@ -1,7 +1,7 @@
 //! What this cluster adds to its answers in the linked syntax, and what it says of itself at level `CLUSTER`.
 //!
-//! Invariant: only a linked caller gets here. What is not known is left empty: the status of reports and global patient
-//! IDs are nobody's yet.
+//! Invariant: only a linked caller gets here. What is not known is left empty: the status of reports is
+//! nobody's yet.
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;

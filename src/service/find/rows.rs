@@ -16,7 +16,7 @@ use crate::dimse::charset::{Decoder, Encoder, Unencodable};
 use crate::dimse::{DataSet, DataSetBuilder, Element, EncodeError, TransferSyntax};
 use crate::link::linked_syntax::LinkedAttributes;
 use crate::link::{Answer, LowerRow};
-use crate::model::{AeTitle, CharacterSet, IssuerDomain, Level, Station, StudyAnswer};
+use crate::model::{AeTitle, CharacterSet, IssuerDomain, Level, PatientId, Station, StudyAnswer};
 
 const UTF_8: &str = "ISO_IR 192";
 
@@ -62,6 +62,7 @@ impl<'a> Rows<'a> {
         answer: &Answer,
         lower: Option<&LowerRow>,
         station: &Station,
+        shown_as: &PatientId,
     ) -> Result<DataSet, EncodeError> {
         let below = lower
             .into_iter()
@@ -77,7 +78,10 @@ impl<'a> Rows<'a> {
         let written = self
             .charsets
             .iter()
-            .find_map(|(name, encoder)| self.write(&answer.study, &sources, name, encoder).ok())
+            .find_map(|(name, encoder)| {
+                self.write((&answer.study, shown_as), &sources, name, encoder)
+                    .ok()
+            })
             .unwrap_or_default();
         let written = match linked {
             Some(linked) => linked.put(written, &self.asked.linked),
@@ -95,7 +99,7 @@ impl<'a> Rows<'a> {
 
     fn write(
         &self,
-        study: &StudyAnswer,
+        (study, shown_as): (&StudyAnswer, &PatientId),
         sources: &[Source<'_>],
         charset: &str,
         encoder: &Encoder,
@@ -104,7 +108,9 @@ impl<'a> Rows<'a> {
         for (tag, vr) in &self.asked.returned {
             let is_below = self.asked.level == AskedLevel::Patient && tag.group() != 0x0010;
             let is_of_several = self.has_several_sources && is_count_over_studies(*tag);
-            row = if is_below || is_of_several || is_from_where(*tag) {
+            row = if *shown_as != study.patient_id && is_of_identity(*tag) {
+                put_identity(row, *tag, &study.patient_id, shown_as, encoder)?
+            } else if is_below || is_of_several || is_from_where(*tag) {
                 row.put_empty(*tag, *vr)
             } else if let Some((source, element)) = find(sources, *tag) {
                 put(row, element, *vr, &source.decoder, encoder)?
@@ -152,6 +158,47 @@ fn known(study: &StudyAnswer, tag: Tag) -> Option<Cow<'_, str>> {
             Some(date.strftime("%Y%m%d").to_string().into())
         }
         _ => None,
+    }
+}
+
+/// Whether an attribute says by which ID a patient is known.
+fn is_of_identity(tag: Tag) -> bool {
+    matches!(
+        tag,
+        tags::PATIENT_ID
+            | tags::ISSUER_OF_PATIENT_ID
+            | tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE
+            | tags::OTHER_PATIENT_I_DS_SEQUENCE
+    )
+}
+
+/// Puts such an attribute where the study is given under another ID than its own, which is among the other IDs then.
+fn put_identity(
+    row: DataSetBuilder,
+    tag: Tag,
+    own: &PatientId,
+    shown_as: &PatientId,
+    encoder: &Encoder,
+) -> Result<DataSetBuilder, Unencodable> {
+    Ok(match tag {
+        tags::PATIENT_ID => row.put(tag, VR::LO, encoder.encode(&shown_as.id)?),
+        tags::ISSUER_OF_PATIENT_ID => row.put(tag, VR::LO, encoder.encode(issuer(shown_as))?),
+        tags::OTHER_PATIENT_I_DS_SEQUENCE => {
+            let item = DataSetBuilder::new()
+                .put(tags::PATIENT_ID, VR::LO, encoder.encode(&own.id)?)
+                .put(tags::ISSUER_OF_PATIENT_ID, VR::LO, encoder.encode(issuer(own))?)
+                .put(tags::TYPE_OF_PATIENT_ID, VR::CS, "TEXT");
+            row.put_items(tag, vec![item])
+        }
+        // It qualifies the issuer of the own ID.
+        _ => row.put_empty(tag, VR::SQ),
+    })
+}
+
+fn issuer(patient: &PatientId) -> &str {
+    match &patient.domain {
+        IssuerDomain::Named(issuer) => issuer.as_str(),
+        IssuerDomain::Inferred(_) => "",
     }
 }
 
@@ -207,7 +254,7 @@ fn put(
 mod tests {
     use super::*;
     use crate::dimse::Status;
-    use crate::model::{Level, PatientId, Query};
+    use crate::model::{Level, Query};
     use crate::service::examples::station;
 
     const EXPLICIT: TransferSyntax = TransferSyntax::ExplicitVrLittleEndian;
@@ -248,7 +295,7 @@ mod tests {
         );
         let mut source = station("PACS", "PACS", "10.0.0.1");
         source.charset = Some("ISO_IR 100".parse().unwrap());
-        rows.row(answer, None, &source).unwrap()
+        rows.row(answer, None, &source, &answer.study.patient_id).unwrap()
     }
 
     fn text(row: &DataSet, tag: Tag) -> Option<String> {
