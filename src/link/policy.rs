@@ -20,6 +20,18 @@ pub struct Narrowing {
     pub local_only: bool,
     /// Also stations named in `from` that the link flags don't allow (`--regardless`).
     pub regardless: bool,
+    /// What it is asked for.
+    pub purpose: Purpose,
+}
+
+/// What a query is asked for: which link flag lets it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// Someone asks: *link internal queries* or *link external queries*.
+    #[default]
+    Query,
+    /// Relevant priors are looked for: *link prefetching*.
+    Prefetch,
 }
 
 /// What a station is to the query.
@@ -97,7 +109,8 @@ pub fn plan(
             let role = role(station, narrowing, named(station))?;
             let flags = match role {
                 Role::Archive => None,
-                Role::Linked => flags_against(caller, station, narrowing.regardless && named(station)),
+                Role::Linked if narrowing.regardless && named(station) && *caller != Caller::LinkedCluster => None,
+                Role::Linked => flags_against(caller, station, narrowing.purpose),
             };
             let skip = flags.or_else(|| state_against(station, query, now));
             Some(Target {
@@ -125,14 +138,15 @@ fn role(station: &Station, narrowing: &Narrowing, named: bool) -> Option<Role> {
     }
 }
 
-fn flags_against(caller: &Caller, station: &Station, regardless: bool) -> Option<Skip> {
+fn flags_against(caller: &Caller, station: &Station, purpose: Purpose) -> Option<Skip> {
     let links = station.links;
-    let (allows, option) = match caller {
-        Caller::LinkedCluster => return Some(Skip::NotForwarded),
-        Caller::Internal => (links.allows_internal_queries(), "--link-internal-queries"),
-        Caller::External => (links.allows_external_queries(), "--link-external-queries"),
+    let (allows, option) = match (caller, purpose) {
+        (Caller::LinkedCluster, _) => return Some(Skip::NotForwarded),
+        (_, Purpose::Prefetch) => (links.allows_prefetching(), "--link-prefetch"),
+        (Caller::Internal, _) => (links.allows_internal_queries(), "--link-internal-queries"),
+        (Caller::External, _) => (links.allows_external_queries(), "--link-external-queries"),
     };
-    if allows || regardless {
+    if allows {
         return None;
     }
     let master_is_off = !links.cluster_linking;
@@ -219,6 +233,40 @@ mod tests {
     #[test]
     fn an_external_query_goes_to_the_archive_and_to_links_of_external_queries() {
         assert_eq!(asked(Caller::External), ["PACS asked", "BOTH asked", "EXT asked"]);
+    }
+
+    #[test]
+    fn priors_are_looked_for_where_link_prefetching_is_on_whatever_queries_may() {
+        let mut sites = sites();
+        let linked = |prefetching| LinkFlags {
+            cluster_linking: true,
+            prefetching,
+            internal_queries: !prefetching,
+            ..LinkFlags::default()
+        };
+        sites.stations[0].links = linked(true);
+        sites.stations[1].links = linked(false);
+        sites.stations[2].links = LinkFlags {
+            cluster_linking: false,
+            ..linked(true)
+        };
+        sites.stations[3].links = linked(true);
+        sites.stations[3].suspended = Some(Suspension::Indefinite);
+        let priors = Narrowing {
+            purpose: Purpose::Prefetch,
+            ..Narrowing::default()
+        };
+        let expected = [
+            "PACS asked",
+            "BOTH asked",
+            "EXT --link-prefetch is off",
+            "NONE suspended until it is resumed",
+        ];
+        for caller in [Caller::Internal, Caller::External] {
+            assert_eq!(told(&sites, &caller, &Query::default(), &priors), expected);
+        }
+        let of_linked = told(&sites, &Caller::LinkedCluster, &Query::default(), &priors);
+        assert_eq!(of_linked.iter().filter(|line| line.ends_with("asked")).count(), 1);
     }
 
     #[test]

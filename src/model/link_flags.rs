@@ -28,6 +28,11 @@ impl LinkFlags {
         self.cluster_linking && self.external_queries
     }
 
+    /// Whether this station's studies may be priors.
+    pub fn allows_prefetching(self) -> bool {
+        self.cluster_linking && self.prefetching
+    }
+
     /// Whether any option is on that has no effect because the master switch is off.
     pub fn has_idle_options(self) -> bool {
         let any = self.internal_queries || self.external_queries || self.cluster_updates || self.prefetching;

@@ -85,6 +85,7 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
         from: named_stations(&configuration, &args.from)?,
         local_only: args.local,
         regardless: args.regardless,
+        ..Narrowing::default()
     };
     let targets = plan(&configuration, &caller, &query, &narrowing, Timestamp::now());
     refuse_nobody(&configuration, &targets)?;
