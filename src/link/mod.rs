@@ -10,6 +10,7 @@
 //!   `conversation`, a peer over an association, or `embedded`, the archive in this process
 //! - `turns`: how many associations to a station are open at once
 //! - [`keywords`]: what is recorded of a query
+//! - `mapped`: specialty and body part of what comes back
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
 //! - [`tls`]: the files that TLS needs, as the settings name them
@@ -36,6 +37,7 @@ mod identity;
 pub mod keys;
 mod keywords;
 pub mod linked_syntax;
+mod mapped;
 pub mod merge;
 pub mod policy;
 mod question;
@@ -53,6 +55,7 @@ pub use failure::{of_association as association_failure, of_find as find_failure
 pub use fanout::{LinkedQuery, Request};
 pub use identity::HashKey;
 pub use keywords::keywords;
+pub use mapped::{MAPPED_KEYS, mapped};
 pub use question::AskedPerson;
 pub use stop::Stop;
 pub use turns::Turns;

@@ -109,7 +109,11 @@ pub fn plan(
             let role = role(station, narrowing, named(station))?;
             let flags = match role {
                 Role::Archive => None,
-                Role::Linked if narrowing.regardless && named(station) && *caller != Caller::LinkedCluster => None,
+                Role::Linked
+                    if narrowing.regardless && named(station) && *caller != Caller::LinkedCluster =>
+                {
+                    None
+                }
                 Role::Linked => flags_against(caller, station, narrowing.purpose),
             };
             let skip = flags.or_else(|| state_against(station, query, now));

@@ -10,6 +10,7 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 use crate::dimse::charset::Decoder;
 use crate::dimse::{Context, DataSet, Element, FindEnd, Status, trim_padding, uids};
+use crate::link::MAPPED_KEYS;
 use crate::link::linked_syntax::{self, BlockReader, LinkedElement};
 use crate::model::{CharacterSet, Level, PatientIdKey, Query, Uid, is_universal};
 
@@ -232,7 +233,7 @@ impl Reading {
             return;
         }
         let further = &mut self.asked.query.further_keys;
-        for tag in MAPPED {
+        for tag in MAPPED_KEYS {
             if further.iter().all(|(known, _)| *known != tag) {
                 further.push((tag, String::new()));
             }
@@ -250,9 +251,6 @@ impl Reading {
         self.asked
     }
 }
-
-/// What the mapping tables look at besides what every query asks for.
-const MAPPED: [Tag; 2] = [tags::BODY_PART_EXAMINED, tags::PROCEDURE_CODE_SEQUENCE];
 
 /// What tells of a copy and not of the study: each station has its own, so that it is no key to match by.
 fn is_about_the_copy(tag: Tag) -> bool {

@@ -3,7 +3,6 @@
 //! Invariant: only a linked caller gets here. What is not known is left empty: the status of reports is
 //! nobody's yet.
 
-use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use jiff::Timestamp;
 
@@ -12,7 +11,8 @@ use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, Status, trim_pa
 use crate::link::linked_syntax::{
     CLUSTER_LEVEL, ClusterAnswer, ClusterStation, LinkedAttributes, own_cluster_name,
 };
-use crate::model::{ClusterName, MappingTable, Station, StudyAnswer, StudyFacts, Uid};
+use crate::link::mapped;
+use crate::model::{ClusterName, MappingTable, Station, StudyAnswer, Uid};
 use crate::service::{Service, Snapshot};
 
 /// The local cluster, as it appears in each of its answers.
@@ -38,24 +38,7 @@ impl<'a> LocalCluster<'a> {
         data_set: &DataSet,
         decoder: &Decoder,
     ) -> LinkedAttributes {
-        let text = |value: &[u8], vr| decoder.decode(value, vr).into_owned();
-        let codes = data_set.items(tags::PROCEDURE_CODE_SEQUENCE);
-        let procedure_codes: Vec<String> = codes
-            .filter_map(|item| item.value(tags::CODE_VALUE))
-            .map(|value| text(value, VR::SH))
-            .collect();
-        let body_parts = data_set.element(tags::BODY_PART_EXAMINED).unwrap_or_default();
-        let body_parts: Vec<String> = body_parts
-            .split(|byte| *byte == b'\\')
-            .map(|value| text(value, VR::CS))
-            .filter(|value| !value.is_empty())
-            .collect();
-        let mapped = self.mapping.compute(&StudyFacts {
-            procedure_codes: &procedure_codes,
-            description: study.study_description.as_deref(),
-            modalities: &study.modalities,
-            body_parts_examined: &body_parts,
-        });
+        let mapped = mapped(self.mapping, study, data_set, decoder);
         LinkedAttributes {
             interpretation_status: study.interpretation_status.clone(),
             best_study_location: study.availability,
