@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::{Change, Generation, Invalid, StationName, Uid};
+use crate::model::{Change, Generation, Invalid, StateField, StationName, Uid};
 
 /// On whose behalf something is done, and by which command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,35 @@ impl PatientsLinked {
     }
 }
 
+/// What was done with an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpdateAct {
+    /// It was made here, or taken in.
+    Applied,
+    /// It was kept and not applied.
+    Parked,
+    /// It was parked, and a person has given it up.
+    Dropped,
+    /// A person has looked at what its review notice says.
+    Acknowledged,
+}
+
+/// An update of a study: which fields, never a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRecord {
+    /// What was done with it.
+    pub act: UpdateAct,
+    /// Its identity, the same in all clusters.
+    pub update: Uid,
+    /// The study.
+    pub study: Uid,
+    /// The station that sent it; `None` where it was made here.
+    pub from: Option<StationName>,
+    /// The fields that it changes.
+    pub changed: Vec<StateField>,
+}
+
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -83,6 +112,8 @@ pub enum Event {
     Disclosure(Disclosure),
     /// Patient IDs were linked or unlinked.
     PatientsLinked(PatientsLinked),
+    /// Something was done with an update of a study.
+    Update(UpdateRecord),
 }
 
 /// The kind of an [`Event`], as a word.
@@ -95,6 +126,8 @@ pub enum EventKind {
     Disclosure,
     /// Patient IDs that were linked or unlinked.
     PatientsLinked,
+    /// An update of a study.
+    Update,
 }
 
 impl EventKind {
@@ -104,6 +137,7 @@ impl EventKind {
             EventKind::Configuration => "configuration",
             EventKind::Disclosure => "disclosure",
             EventKind::PatientsLinked => "patients_linked",
+            EventKind::Update => "update",
         }
     }
 }
@@ -226,6 +260,7 @@ impl AuditRecord {
             Event::PatientsLinked(linked) => {
                 (EventKind::PatientsLinked, None, serde_json::to_string(linked)?)
             }
+            Event::Update(record) => (EventKind::Update, None, serde_json::to_string(record)?),
         };
         let mut record = AuditRecord {
             sequence,
@@ -271,6 +306,7 @@ impl AuditRecord {
                 changes: serde_json::from_str(&self.detail)?,
             }),
             (EventKind::PatientsLinked, _) => Ok(Event::PatientsLinked(serde_json::from_str(&self.detail)?)),
+            (EventKind::Update, _) => Ok(Event::Update(serde_json::from_str(&self.detail)?)),
             _ => Ok(Event::Disclosure(serde_json::from_str(&self.detail)?)),
         }
     }

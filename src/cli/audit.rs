@@ -13,7 +13,7 @@ use super::table::Columns;
 use super::time::local_time;
 use super::value;
 use super::view::{AuditView, Document, Items};
-use crate::audit::{AuditRecord, Event, Hash, PatientsLinked};
+use crate::audit::{AuditRecord, Event, Hash, PatientsLinked, UpdateAct, UpdateRecord};
 use crate::store::{Access, AuditFilter};
 
 /// See who changed what, and prove that the record is whole.
@@ -145,6 +145,7 @@ fn what(record: &AuditRecord) -> String {
             )
         }
         Ok(Event::PatientsLinked(linked)) => patients_linked(&linked),
+        Ok(Event::Update(record)) => update_sentence(&record),
         Err(_) => "unreadable: see 'impaxlink audit verify'".to_owned(),
     }
 }
@@ -160,6 +161,26 @@ fn patients_linked(linked: &PatientsLinked) -> String {
     let told = counts.iter().filter(|(count, _)| *count > 0);
     let told: Vec<String> = told.map(|(count, what)| format!("{count} {what}")).collect();
     format!("patient IDs: {}", told.join(", "))
+}
+
+fn update_sentence(record: &UpdateRecord) -> String {
+    let act = match record.act {
+        UpdateAct::Applied => "update",
+        UpdateAct::Parked => "parked update",
+        UpdateAct::Dropped => "dropped update",
+        UpdateAct::Acknowledged => "acknowledged review",
+    };
+    let from = record
+        .from
+        .as_ref()
+        .map_or(String::new(), |from| format!(" from {from}"));
+    let changed: Vec<&str> = record.changed.iter().map(|field| field.as_str()).collect();
+    let changed = if changed.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", changed.join(", "))
+    };
+    format!("{act} {} of study {}{from}{changed}", record.update, record.study)
 }
 
 /// `audit verify --json` of a whole chain; a broken one is an error.

@@ -27,12 +27,16 @@ mod prefetch_rule;
 mod query;
 mod query_ledger;
 mod report_status;
+mod revision;
 mod settings;
+mod state_field;
 mod station;
 mod station_document;
 mod study;
+mod study_state;
 mod text;
 mod uid;
+mod update;
 mod wildcard;
 
 pub use ae_title::{AeTitle, MAX_AE_TITLE};
@@ -66,16 +70,20 @@ pub use prefetch_rule::{
 pub use query::{Level, Query, Returned};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};
 pub use report_status::ReportStatus;
+pub use revision::{Clock, Revision};
 pub use settings::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL, RELOAD_COMMAND,
-    SETTING_KEYS, SettingKey, Settings, TlsCallers, setting_key,
+    SETTING_KEYS, SettingKey, Settings, TlsCallers, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD, setting_key,
 };
+pub use state_field::{FieldValue, STUDY_COMMENTS, StateField};
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer, Verification};
+pub use study_state::{FieldChange, Seen, StateConflict, StatusFallsBack, StudyState, Write};
 pub use text::{
-    ClusterName, Description, GlobalPatientId, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode, RuleName,
-    StationName,
+    ClusterName, Description, GlobalPatientId, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode,
+    ReviewReason, RuleName, StationName,
 };
 pub use uid::{MAX_UID, Uid};
+pub use update::{NewObjects, NewSeries, Objection, StudyPatient, Update, relay_targets};
 pub use wildcard::{is_universal, wildcard_matches};

@@ -53,6 +53,12 @@ pub const LEDGER_KEEP_DAYS: &str = "ledger.keep_days";
 /// Whether the service brings the priors of a study that arrives.
 pub const PREFETCH_ON_ARRIVAL: &str = "prefetch.on_arrival";
 
+/// How many days updates are kept that were applied and delivered.
+pub const UPDATES_KEEP_DAYS: &str = "updates.keep_days";
+
+/// How far in the future the origin of an update may say it is.
+pub const UPDATES_MAX_CLOCK_AHEAD: &str = "updates.max_clock_ahead";
+
 /// How many associations to each station are open at once.
 pub const ASSOCIATIONS_TO_STATION: &str = "limits.associations_to_station";
 
@@ -237,6 +243,18 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "optional",
         "certificates of callers over TLS: none, optional (stations with --tls show one) or required",
         is_tls_callers,
+    ),
+    key(
+        UPDATES_KEEP_DAYS,
+        "90",
+        "how many days updates are kept that were applied and delivered",
+        is_days,
+    ),
+    key(
+        UPDATES_MAX_CLOCK_AHEAD,
+        "5m",
+        "how far ahead another cluster's clock may be; an update from further is parked",
+        is_duration,
     ),
     key(
         "timeout.connect",

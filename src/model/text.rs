@@ -110,6 +110,13 @@ long_string_type!(
 );
 
 long_string_type!(
+    /// Why a person must look at the copies of a study (linked syntax).
+    ReviewReason,
+    "review reason",
+    |_| None
+);
+
+long_string_type!(
     /// A specialty or body part as the mapping tables give it.
     MappedValue,
     "mapped value",

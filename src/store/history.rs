@@ -125,7 +125,9 @@ fn from_record(record: AuditRecord) -> rusqlite::Result<SavedGeneration> {
             attribution: record.attribution,
             changes,
         }),
-        Event::Disclosure(_) | Event::PatientsLinked(_) => Err(rusqlite::Error::QueryReturnedNoRows),
+        Event::Disclosure(_) | Event::PatientsLinked(_) | Event::Update(_) => {
+            Err(rusqlite::Error::QueryReturnedNoRows)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries, the queue
-//! of priors to be brought, where copies came from, the cross-reference of patients.
+//! of priors to be brought, where copies came from, the cross-reference of patients, the states of studies and the
+//! updates that made them.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -19,15 +20,20 @@ mod history;
 mod link_health;
 mod lock;
 mod mapping_table;
+mod outbox;
 mod ownership;
 mod patience;
 mod prefetch_jobs;
 mod prefetch_rule_table;
 mod prefetch_runner;
 mod query_ledgers;
+mod review_notices;
 mod save;
 mod schema;
 mod station_table;
+mod study_state;
+mod update_log;
+mod updates;
 
 use std::path::{Path, PathBuf};
 
@@ -42,10 +48,15 @@ pub use error::{ErrorClass, StoreError};
 pub use history::SavedGeneration;
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport};
 pub use lock::{Holder, ServiceLock, ServiceLockError};
+pub use outbox::{Due, OutboxFilter, OutboxRow, OutboxState, QueueLength, Settled};
 pub use prefetch_jobs::{Enqueued, JobCounts, JobFilter, JobOutcome, Retries};
 pub use prefetch_runner::PrefetchRunner;
 pub use query_ledgers::LedgerFilter;
+pub use review_notices::ReviewNotice;
 pub use save::{SaveError, Saved};
+pub use study_state::StatedStudy;
+pub use update_log::LoggedUpdate;
+pub use updates::{Applied, Draft, Made, Received};
 
 use crate::model::{Configuration, Generation, Uid};
 

@@ -20,6 +20,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0006_prefetch_rules.sql")),
     M::up(include_str!("migrations/0007_prefetch_jobs.sql")),
     M::up(include_str!("migrations/0008_copies.sql")),
+    M::up(include_str!("migrations/0009_study_state.sql")),
 ];
 
 /// All migrations, in order.

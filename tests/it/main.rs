@@ -37,6 +37,7 @@ mod store;
 mod store_history;
 mod store_processes;
 mod structural_check;
+mod study_state;
 mod tls;
 mod unit;
 mod visitors;
