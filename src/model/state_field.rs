@@ -11,7 +11,7 @@ use dicom_dictionary_std::tags;
 use jiff::civil::{Date, Time};
 use serde::{Deserialize, Serialize};
 
-use super::Invalid;
+use super::{Invalid, ReportStatus, Verification};
 
 /// Study Comments. The standard has retired it and named no other for the whole of a study.
 pub const STUDY_COMMENTS: Tag = Tag(0x0032, 0x4000);
@@ -167,7 +167,7 @@ impl FieldValue {
             )));
         }
         let value = match field {
-            StateField::VerifiedStatus if !["VERIFIED", "UNVERIFIED", "FAILED"].contains(&text) => {
+            StateField::VerifiedStatus if Verification::from_code(text).is_none() => {
                 return Err(invalid("it is VERIFIED, UNVERIFIED or FAILED"));
             }
             StateField::PatientSex if !["M", "F", "O"].contains(&text) => {
@@ -208,14 +208,14 @@ impl FieldValue {
     /// The rank of a report's status. A site's own word is later than all but APPROVED, so that it neither undoes an
     /// approval nor is lost among the steps before; UNKNOWN and a cleared status are earlier than all.
     pub fn status_rank(&self) -> u8 {
-        match self.0.as_str() {
-            "" | "UNKNOWN" => 0,
-            "NEW" => 1,
-            "DICTATION_STARTED" => 2,
-            "DICTATED" => 3,
-            "TRANSCRIBED" => 4,
-            "APPROVED" => 6,
-            _ => 5,
+        match (self.0.as_str(), self.0.parse()) {
+            ("" | "UNKNOWN", _) => 0,
+            (_, Ok(ReportStatus::New)) => 1,
+            (_, Ok(ReportStatus::DictationStarted)) => 2,
+            (_, Ok(ReportStatus::Dictated)) => 3,
+            (_, Ok(ReportStatus::Transcribed)) => 4,
+            (_, Err(_)) => 5,
+            (_, Ok(ReportStatus::Approved)) => 6,
         }
     }
 }
