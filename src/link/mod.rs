@@ -16,6 +16,7 @@
 //! - [`tls`]: the files that TLS needs, as the settings name them
 //! - [`completeness`]: what the ledger says of the whole
 //! - [`check`]: the prerequisites of linking, reviewed; [`cluster_query`]: asking a cluster what it is
+//! - [`retrieve`]: a study brought to an archive of ours, from the best of its sources and then the next
 //!
 //! Invariant: nothing here prints or reads the environment. Start reading at [`LinkedQuery`].
 
@@ -42,6 +43,7 @@ pub mod merge;
 pub mod policy;
 mod question;
 mod respondent;
+pub mod retrieve;
 mod search;
 mod session;
 mod stop;

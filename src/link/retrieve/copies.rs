@@ -1,0 +1,260 @@
+//! Where a study is: a linked query of it down to its instances, asked of all stations at once.
+//!
+//! Invariant: the copies come in the order of rule 2 of a linked query. A listing that may lack something says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{RetrieveRequest, Unanswered};
+use crate::link::merge::{Merge, Source};
+use crate::link::policy::{Caller, Narrowing, Role, Target, plan};
+use crate::link::{Event, LinkedQuery, Request};
+use crate::model::{Availability, LedgerEntry, Level, Outcome, Query, SeriesAnswer, StationName, Uid};
+use crate::store::LinkReport;
+
+/// A copy of the study at a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// The place of its station in the configuration.
+    pub(super) station: usize,
+    /// What the station lists of it.
+    pub(super) instances: BTreeMap<Uid, Instance>,
+    /// Whether that is all it has.
+    pub(super) is_whole: bool,
+    /// How many instances the station says it has.
+    pub(super) count: Option<u32>,
+    /// The ID of its patient there, for Patient Root.
+    pub(super) patient_id: String,
+}
+
+/// An instance, as a source lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Instance {
+    pub(super) series: Uid,
+    pub(super) sop_class_uid: Option<Uid>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The copies that it can be taken from, best first; none at the destination.
+    pub(super) copies: Vec<Copy>,
+    /// The series of the instances that the destination has.
+    pub(super) here: BTreeMap<Uid, Instance>,
+    /// Why the destination did not say what it has.
+    pub(super) destination_failed: Option<String>,
+    pub(super) unanswered: Vec<Unanswered>,
+    pub(super) conflicts: Vec<StationName>,
+    pub(super) link_reports: Vec<LinkReport>,
+}
+
+/// What the stations have told, one a target.
+struct Asked {
+    sources: Vec<Source>,
+    merge: Merge,
+    copies: HashMap<usize, Copy>,
+    entries: HashMap<usize, LedgerEntry>,
+    link_reports: Vec<LinkReport>,
+}
+
+/// Asks all stations that may be sources, and the destination.
+pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: &CancellationToken) -> Found {
+    let narrowing = Narrowing {
+        from: request.from.clone(),
+        local_only: false,
+        regardless: request.regardless,
+    };
+    let (configuration, query) = (&request.configuration, query(request));
+    let mut targets = plan(
+        configuration,
+        &Caller::Internal,
+        &query,
+        &narrowing,
+        Timestamp::now(),
+    );
+    if !targets.iter().any(|target| target.station == destination) {
+        targets.push(archive(destination));
+    }
+    let asked = ask(request, query, &targets, cancel).await;
+    sort_out(request, &targets, asked, destination)
+}
+
+/// The instances that an archive station lists, or why it doesn't.
+pub(super) async fn list_at(request: &RetrieveRequest, station: usize) -> Result<BTreeSet<Uid>, String> {
+    let never = CancellationToken::new();
+    let mut asked = ask(request, query(request), &[archive(station)], &never).await;
+    match asked.entries.remove(&0) {
+        Some(entry) if entry.outcome == Outcome::Searched => {}
+        entry => return Err(entry.and_then(|entry| entry.detail).unwrap_or_default()),
+    }
+    let copy = asked.copies.remove(&0);
+    Ok(copy
+        .map(|copy| copy.instances.into_keys().collect())
+        .unwrap_or_default())
+}
+
+fn query(request: &RetrieveRequest) -> Query {
+    Query {
+        level: Level::Image,
+        study_uids: vec![request.study_instance_uid.clone()],
+        ..Query::default()
+    }
+}
+
+fn archive(station: usize) -> Target {
+    Target {
+        station,
+        role: Role::Archive,
+        may_speak_linked: false,
+        skip: None,
+    }
+}
+
+async fn ask(
+    request: &RetrieveRequest,
+    query: Query,
+    targets: &[Target],
+    cancel: &CancellationToken,
+) -> Asked {
+    let sources = Source::of(&request.configuration, targets);
+    let mut asked = Asked {
+        merge: Merge::new(sources.clone()),
+        sources,
+        copies: HashMap::new(),
+        entries: HashMap::new(),
+        link_reports: Vec::new(),
+    };
+    // The listing of a large study takes its time: no station is held to the deadline of one that holds up others.
+    let patient = targets.iter().map(|target| Target {
+        role: Role::Archive,
+        ..target.clone()
+    });
+    let mut asking = LinkedQuery::start(Request {
+        configuration: Arc::clone(&request.configuration),
+        query: Arc::new(query),
+        targets: patient.collect(),
+        health: BTreeMap::new(),
+        tls: request.tls.clone(),
+        archive: request.archive.clone(),
+        timeout: None,
+        resting: BTreeMap::new(),
+        turns: request.turns.clone(),
+    });
+    let mut is_cancelled = false;
+    loop {
+        tokio::select! {
+            event = asking.next() => match event {
+                Some(event) => asked.take(event, targets),
+                None => return asked,
+            },
+            () = cancel.cancelled(), if !is_cancelled => {
+                is_cancelled = true;
+                asking.cancel();
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn take(&mut self, event: Event, targets: &[Target]) {
+        match event {
+            Event::Answer(answer) => {
+                let mut study = answer.study;
+                let Some(target) = targets.get(answer.target) else {
+                    return;
+                };
+                let copy = self.copies.entry(answer.target).or_insert_with(|| Copy {
+                    station: target.station,
+                    instances: BTreeMap::new(),
+                    is_whole: false,
+                    count: None,
+                    patient_id: study.patient_id.id.clone(),
+                });
+                copy.count = copy.count.max(study.instances);
+                copy.instances
+                    .extend(instances(std::mem::take(&mut study.series)));
+                self.merge.add(answer.target, study);
+            }
+            Event::Ended(ended) => {
+                self.link_reports.extend(ended.report);
+                self.entries.insert(ended.target, ended.entry);
+            }
+        }
+    }
+}
+
+fn instances(series: Vec<SeriesAnswer>) -> impl Iterator<Item = (Uid, Instance)> {
+    series.into_iter().flat_map(|series| {
+        let uid = series.series_instance_uid;
+        series.images.into_iter().map(move |image| {
+            let instance = Instance {
+                series: uid.clone(),
+                sop_class_uid: image.sop_class_uid,
+            };
+            (image.sop_instance_uid, instance)
+        })
+    })
+}
+
+fn sort_out(request: &RetrieveRequest, targets: &[Target], mut asked: Asked, destination: usize) -> Found {
+    let mut found = Found {
+        link_reports: asked.link_reports,
+        ..Found::default()
+    };
+    for (target, copy) in &mut asked.copies {
+        let listed_to_the_end = asked
+            .entries
+            .get(target)
+            .is_some_and(|entry| entry.outcome == Outcome::Searched && entry.dropped == 0);
+        let is_short = copy
+            .count
+            .is_some_and(|count| (copy.instances.len() as u64) < count.into());
+        copy.is_whole = listed_to_the_end && !is_short && !copy.instances.is_empty();
+    }
+    let mut merged = asked.merge.finish();
+    merged.retain(|study| study.study.study_instance_uid == request.study_instance_uid);
+    let merged = merged.into_iter().next();
+    let mut order: Vec<usize> = Vec::new();
+    if let Some(study) = &merged {
+        let sources = study.locations.iter();
+        let sources = sources.filter(|copy| copy.availability != Some(Availability::Unavailable));
+        order.extend(sources.map(|copy| copy.source));
+        let conflicting = study.conflicts.iter().map(|conflict| conflict.source);
+        let names = conflicting.clone().filter_map(|source| asked.sources.get(source));
+        found.conflicts = names.map(|source| source.station.clone()).collect();
+        // One whose source is named is taken all the same.
+        order.extend(conflicting);
+        if !found.conflicts.is_empty() && request.from.is_empty() {
+            order.clear();
+        }
+    }
+    for (target, source) in asked.sources.iter().enumerate() {
+        let is_destination = targets.get(target).is_some_and(|it| it.station == destination);
+        let Some(entry) = asked.entries.remove(&target).filter(|entry| !entry.is_complete()) else {
+            continue;
+        };
+        let detail = entry.detail.unwrap_or_default();
+        if is_destination {
+            found.destination_failed = Some(detail);
+        } else if entry.was_due && !asked.copies.contains_key(&target) {
+            let station = source.station.clone();
+            found.unanswered.push(Unanswered { station, detail });
+        }
+    }
+    if let Some(here) = targets.iter().position(|target| target.station == destination) {
+        order.retain(|target| *target != here);
+        found.here = asked
+            .copies
+            .remove(&here)
+            .map(|copy| copy.instances)
+            .unwrap_or_default();
+    }
+    found.copies = order
+        .iter()
+        .filter_map(|target| asked.copies.remove(target))
+        .collect();
+    found
+}

@@ -1,0 +1,157 @@
+//! In which presentation contexts objects are to come: SOP classes and transfer syntaxes.
+//!
+//! Invariant: a context has one transfer syntax, so that an object can come as its source stores it, without being
+//! converted. What does not fit one association makes several lists, the likeliest first.
+
+use std::collections::BTreeSet;
+
+use dicom_dictionary_std::uids;
+
+use super::copies::Copy;
+use crate::dimse::{MAX_CONTEXTS, ObjectFlow, ProposedObjects};
+use crate::model::Uid;
+
+/// How many contexts are left for others.
+const OTHERS: usize = 2;
+
+/// What archives store in, the likeliest first.
+const TRANSFER_SYNTAXES: [&str; 20] = [
+    uids::EXPLICIT_VR_LITTLE_ENDIAN,
+    uids::IMPLICIT_VR_LITTLE_ENDIAN,
+    uids::JPEG_LOSSLESS_SV1,
+    uids::JPEG2000_LOSSLESS,
+    uids::JPEG_BASELINE8_BIT,
+    uids::JPEG2000,
+    uids::JPEGLS_LOSSLESS,
+    uids::RLE_LOSSLESS,
+    uids::JPEG_LOSSLESS,
+    uids::JPEG_EXTENDED12_BIT,
+    uids::JPEGLS_NEAR_LOSSLESS,
+    uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    uids::HTJ2K_LOSSLESS,
+    uids::HTJ2K_LOSSLESS_RPCL,
+    uids::HTJ2K,
+    uids::MPEG4HP41,
+    uids::MPEG4HP41BD,
+    uids::MPEG2MPML,
+    uids::HEVCMP51,
+    // Explicit VR Big Endian, retired: found in old archives.
+    "1.2.840.10008.1.2.2",
+];
+
+/// The SOP classes that are met where a source does not name them, the likeliest first.
+const SOP_CLASSES: [&str; 42] = [
+    uids::CT_IMAGE_STORAGE,
+    uids::MR_IMAGE_STORAGE,
+    uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE,
+    uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::ULTRASOUND_IMAGE_STORAGE,
+    uids::ULTRASOUND_MULTI_FRAME_IMAGE_STORAGE,
+    uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::BREAST_TOMOSYNTHESIS_IMAGE_STORAGE,
+    uids::ENHANCED_CT_IMAGE_STORAGE,
+    uids::ENHANCED_MR_IMAGE_STORAGE,
+    uids::X_RAY_ANGIOGRAPHIC_IMAGE_STORAGE,
+    uids::X_RAY_RADIOFLUOROSCOPIC_IMAGE_STORAGE,
+    uids::NUCLEAR_MEDICINE_IMAGE_STORAGE,
+    uids::POSITRON_EMISSION_TOMOGRAPHY_IMAGE_STORAGE,
+    uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+    uids::BASIC_TEXT_SR_STORAGE,
+    uids::ENHANCED_SR_STORAGE,
+    uids::COMPREHENSIVE_SR_STORAGE,
+    uids::X_RAY_RADIATION_DOSE_SR_STORAGE,
+    uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE,
+    uids::ENCAPSULATED_PDF_STORAGE,
+    uids::MULTI_FRAME_GRAYSCALE_BYTE_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_GRAYSCALE_WORD_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_TRUE_COLOR_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_SINGLE_BIT_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::VL_PHOTOGRAPHIC_IMAGE_STORAGE,
+    uids::VL_ENDOSCOPIC_IMAGE_STORAGE,
+    uids::VL_MICROSCOPIC_IMAGE_STORAGE,
+    uids::VIDEO_ENDOSCOPIC_IMAGE_STORAGE,
+    uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::DIGITAL_INTRA_ORAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::OPHTHALMIC_PHOTOGRAPHY8_BIT_IMAGE_STORAGE,
+    uids::OPHTHALMIC_TOMOGRAPHY_IMAGE_STORAGE,
+    uids::SEGMENTATION_STORAGE,
+    uids::SPATIAL_REGISTRATION_STORAGE,
+    uids::RAW_DATA_STORAGE,
+    uids::RT_IMAGE_STORAGE,
+    uids::RT_DOSE_STORAGE,
+    uids::RT_STRUCTURE_SET_STORAGE,
+    uids::RT_PLAN_STORAGE,
+];
+
+/// The contexts for what is lacking of `copy`, an association's worth in each list.
+pub(super) fn proposals(copy: &Copy, lacking: &BTreeSet<Uid>) -> Vec<Vec<ProposedObjects>> {
+    let known = copy.instances.iter().filter(|(uid, _)| lacking.contains(*uid));
+    let classes: BTreeSet<Option<Uid>> = known.map(|(_, it)| it.sop_class_uid.clone()).collect();
+    let all_are_known = copy.is_whole && !classes.contains(&None);
+    let mut classes: Vec<Uid> = classes.into_iter().flatten().collect();
+    if !all_are_known {
+        let usual = SOP_CLASSES.iter().filter_map(|uid| uid.parse().ok());
+        let unnamed: Vec<Uid> = usual.filter(|uid| !classes.contains(uid)).collect();
+        classes.extend(unnamed);
+    }
+    let syntaxes: Vec<Uid> = TRANSFER_SYNTAXES
+        .iter()
+        .filter_map(|uid| uid.parse().ok())
+        .collect();
+    let contexts: Vec<ProposedObjects> = syntaxes
+        .iter()
+        .flat_map(|syntax| {
+            classes.iter().map(move |class| ProposedObjects {
+                sop_class_uid: class.clone(),
+                transfer_syntax_uids: vec![syntax.clone()],
+                flow: ObjectFlow::Received,
+            })
+        })
+        .collect();
+    contexts
+        .chunks(MAX_CONTEXTS - OTHERS)
+        .map(<[_]>::to_vec)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::copies::Instance;
+    use super::*;
+
+    #[test]
+    fn the_classes_of_what_is_lacking_are_proposed_else_all_that_are_usual() {
+        let uid = |text: &str| text.parse::<Uid>().unwrap();
+        let instance = |class: Option<&str>| Instance {
+            series: uid("1"),
+            sop_class_uid: class.map(uid),
+        };
+        let mut copy = Copy {
+            station: 0,
+            instances: [
+                (uid("1.1"), instance(Some(uids::CT_IMAGE_STORAGE))),
+                (uid("1.2"), instance(None)),
+            ]
+            .into(),
+            is_whole: true,
+            count: None,
+            patient_id: String::new(),
+        };
+        let one = proposals(&copy, &[uid("1.1")].into());
+        assert_eq!(one.len(), 1);
+        assert!(
+            one[0]
+                .iter()
+                .all(|it| it.sop_class_uid.as_str() == uids::CT_IMAGE_STORAGE)
+        );
+        assert_eq!(one[0].len(), TRANSFER_SYNTAXES.len());
+        let lacking = [uid("1.1"), uid("1.2")].into();
+        let all = proposals(&copy, &lacking);
+        assert_eq!(all.concat().len(), SOP_CLASSES.len() * TRANSFER_SYNTAXES.len());
+        assert!(all.iter().all(|list| list.len() + OTHERS <= MAX_CONTEXTS));
+        copy.is_whole = false;
+        assert_eq!(proposals(&copy, &[uid("1.1")].into()).len(), all.len());
+    }
+}

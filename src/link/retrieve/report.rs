@@ -1,0 +1,103 @@
+//! What came of a retrieve.
+//!
+//! Invariant: text from peers holds no control characters; no patient data are in it.
+
+use super::Method;
+use crate::archive::ArchiveError;
+use crate::model::{StationName, Uid};
+use crate::store::{LinkReport, StoreError};
+
+/// What came of a retrieve.
+#[derive(Debug)]
+pub struct Retrieved {
+    /// The study.
+    pub study_instance_uid: Uid,
+    /// The archive station it was brought to.
+    pub station: StationName,
+    /// Whether every wanted instance that any of the sources lists is there.
+    pub complete: bool,
+    /// How many of the wanted instances are there now.
+    pub instances: u64,
+    /// How many of them have come.
+    pub fetched: u64,
+    /// How many of them were there before.
+    pub already_there: u64,
+    /// Those that a source lists, and that are not there.
+    pub missing: Vec<Uid>,
+    /// Those whose data differ from what was stored under their UIDs before: that stays, and they are kept aside.
+    pub kept_aside: Vec<Uid>,
+    /// The sources that were used or tried, in their order.
+    pub sources: Vec<SourceReport>,
+    /// Stations that should have said whether they have it, and did not.
+    pub unanswered: Vec<Unanswered>,
+    /// Stations where the UID stands for another patient: unless they are named, nothing is fetched then.
+    pub conflicts: Vec<StationName>,
+    /// Whether it was cancelled before its end.
+    pub cancelled: bool,
+    /// Why the origin of what came could not be put on record.
+    pub unrecorded: Option<String>,
+    /// How the links fared, for the store.
+    pub link_reports: Vec<LinkReport>,
+}
+
+impl Retrieved {
+    /// Whether the study was found anywhere, the destination included.
+    pub fn is_found(&self) -> bool {
+        self.instances > 0 || !self.sources.is_empty() || !self.conflicts.is_empty()
+    }
+}
+
+/// A station that should have said whether it has the study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Its name.
+    pub station: StationName,
+    /// Why it did not.
+    pub detail: String,
+}
+
+/// What a source did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceReport {
+    /// Its name.
+    pub station: StationName,
+    /// The last method that was tried; `None` where nothing was fetched.
+    pub method: Option<Method>,
+    /// How many of the wanted instances it lists.
+    pub listed: u64,
+    /// How many came from it.
+    pub instances: u64,
+    /// How many of those asked for did not.
+    pub failed: u64,
+    /// The status of its last final response.
+    pub dicom_status: Option<u16>,
+    /// What went wrong.
+    pub detail: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Why nothing could be retrieved at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RetrieveError {
+    /// There is nowhere to bring it.
+    #[error("the local cluster has no archive station to bring studies to")]
+    NoArchive,
+    /// The station to bring it to is none.
+    #[error("{0} is no archive station of the local cluster")]
+    NotAnArchive(StationName),
+    /// It can't be known what is there.
+    #[error("{station} does not say what it has: {detail}")]
+    Destination {
+        /// The destination.
+        station: StationName,
+        /// Why not.
+        detail: String,
+    },
+    /// What comes into the embedded archive must not be taken for the local cluster's own later.
+    #[error("the origin of the copy can't be put on record")]
+    Unrecorded(#[source] StoreError),
+    /// The embedded archive failed.
+    #[error("the embedded archive failed")]
+    Archive(#[source] ArchiveError),
+}
