@@ -121,7 +121,7 @@ async fn ask(
 ) -> Asked {
     let sources = Source::of(&request.configuration, targets);
     let mut asked = Asked {
-        merge: Merge::new(sources.clone()),
+        merge: Merge::new(sources.clone(), Arc::clone(&request.cross_reference)),
         sources,
         copies: HashMap::new(),
         entries: HashMap::new(),
@@ -134,6 +134,7 @@ async fn ask(
     });
     let mut asking = LinkedQuery::start(Request {
         configuration: Arc::clone(&request.configuration),
+        cross_reference: Arc::clone(&request.cross_reference),
         query: Arc::new(query),
         targets: patient.collect(),
         health: BTreeMap::new(),

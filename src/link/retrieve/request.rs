@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Turns};
-use crate::model::{Configuration, StationName, Uid};
+use crate::model::{Configuration, CrossReference, StationName, Uid};
 use crate::store::Purpose;
 
 /// What is to be retrieved.
@@ -13,6 +13,8 @@ use crate::store::Purpose;
 pub struct RetrieveRequest {
     /// The configuration under which the retrieve runs to its end.
     pub configuration: Arc<Configuration>,
+    /// Which patient IDs are one person's.
+    pub cross_reference: Arc<CrossReference>,
     /// TLS towards the stations that are called over it.
     pub tls: LinkTls,
     /// The embedded archive, should a station be it.
