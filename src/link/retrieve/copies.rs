@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RetrieveRequest, Unanswered};
 use crate::link::merge::{Merge, Source};
-use crate::link::policy::{Caller, Narrowing, Role, Target, plan};
+use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::{Event, LinkedQuery, Request};
 use crate::model::{Availability, LedgerEntry, Level, Outcome, Query, SeriesAnswer, StationName, Uid};
-use crate::store::LinkReport;
+use crate::store::{self, LinkReport};
 
 /// A copy of the study at a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,10 @@ pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: 
         from: request.from.clone(),
         local_only: false,
         regardless: request.regardless,
+        purpose: match request.purpose {
+            store::Purpose::Prefetch => Purpose::Prefetch,
+            _ => Purpose::Query,
+        },
     };
     let (configuration, query) = (&request.configuration, query(request));
     let mut targets = plan(
