@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResult,
-    PresentationContextResultReason,
+    PresentationContextResultReason, RequestorRoles, UserVariableItem,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,8 +20,8 @@ use super::stream::{Incoming, PduStream};
 use super::tls::{AcceptorTls, PeerCertificate};
 use super::user_information::{UserInformation, our_items};
 use super::{
-    Abort, Association, Awaited, Context, Error, Limits, ObjectContext, Peer, PresentationContext, Rejection,
-    TransferSyntax, Violation, trim_padding, uids,
+    Abort, Association, Awaited, Context, Error, Limits, ObjectContext, ObjectsServed, Peer,
+    PresentationContext, Rejection, TransferSyntax, Violation, trim_padding, uids,
 };
 use crate::model::{AeTitle, Invalid, Uid};
 
@@ -225,11 +225,11 @@ impl PendingAssociation {
     }
 
     /// Accepts the association with those of the proposed contexts that are among `supported`. Of the others, those are
-    /// for objects to be stored whose SOP class `takes_objects_of`, each in the first transfer syntax proposed.
+    /// for objects whose SOP class is `served` in a role that the requestor has proposed.
     pub async fn accept(
         mut self,
         supported: &[PresentationContext],
-        takes_objects_of: fn(&Uid) -> bool,
+        served: &ObjectsServed,
     ) -> Result<Association, Error> {
         let proposed = &self.received.presentation_contexts;
         let mut results: Vec<_> = proposed
@@ -237,15 +237,28 @@ impl PendingAssociation {
             .map(|context| answer_context(context, supported))
             .collect();
         let contexts = results.iter().zip(proposed).filter_map(accepted).collect();
-        let mut object_contexts = Vec::new();
+        let proposed_roles = UserInformation::of_items(&self.received.user_variables).roles;
+        let mut user_variables = our_items(self.options.limits.max_pdu_length);
+        let (mut taken, mut given) = (Vec::new(), Vec::new());
         for (result, proposed) in results.iter_mut().zip(proposed) {
             let is_free = result.reason == PresentationContextResultReason::AbstractSyntaxNotSupported;
-            let context =
-                object_context(proposed).filter(|it| is_free && takes_objects_of(&it.sop_class_uid));
-            if let Some(context) = context {
-                result.reason = PresentationContextResultReason::Acceptance;
-                result.transfer_syntax = context.transfer_syntax_uid.as_str().to_owned();
-                object_contexts.push(context);
+            let Some((context, roles)) =
+                object_context(proposed, &proposed_roles, served).filter(|_| is_free)
+            else {
+                continue;
+            };
+            result.reason = PresentationContextResultReason::Acceptance;
+            result.transfer_syntax = context.transfer_syntax_uid.as_str().to_owned();
+            let sop_class_uid = context.sop_class_uid.as_str();
+            let answer = UserVariableItem::ScuScpRoleSelectionSubItem(sop_class_uid.to_owned(), roles);
+            if proposed_roles.iter().any(|(uid, _)| uid == sop_class_uid) && !user_variables.contains(&answer) {
+                user_variables.push(answer);
+            }
+            if roles.scp {
+                given.push(context.clone());
+            }
+            if roles.scu {
+                taken.push(context);
             }
         }
         let answer = Pdu::AssociationAC(AssociationAC {
@@ -254,7 +267,7 @@ impl PendingAssociation {
             called_ae_title: self.received.called_ae_title.clone(),
             application_context_name: uids::APPLICATION_CONTEXT.to_owned(),
             presentation_contexts: results,
-            user_variables: our_items(self.options.limits.max_pdu_length),
+            user_variables,
         });
         let (awaited, after) = (Awaited::Sending, self.options.associate_timeout);
         let sent = timeout(after, self.stream.send(&[answer])).await;
@@ -266,16 +279,37 @@ impl PendingAssociation {
             ..
         } = self;
         let association = Association::new(stream, request.peer, contexts, Vec::new(), options.limits);
-        Ok(association.with_objects_in(object_contexts))
+        Ok(association.with_objects_in(taken).with_objects_out(given))
     }
 }
 
-fn object_context(proposed: &PresentationContextProposed) -> Option<ObjectContext> {
-    Some(ObjectContext {
+/// The context that objects may have, and the requestor's roles in it; `None` where it has none.
+fn object_context(
+    proposed: &PresentationContextProposed,
+    proposed_roles: &[(String, RequestorRoles)],
+    served: &ObjectsServed,
+) -> Option<(ObjectContext, RequestorRoles)> {
+    let sop_class_uid: Uid = proposed.abstract_syntax.parse().ok()?;
+    let roles = proposed_roles.iter().find(|(uid, _)| uid == sop_class_uid.as_str());
+    let roles = match roles {
+        Some((_, roles)) => RequestorRoles {
+            scu: roles.scu && (served.taken)(&sop_class_uid),
+            scp: roles.scp && (served.given)(&sop_class_uid),
+        },
+        None => RequestorRoles {
+            scu: (served.taken)(&sop_class_uid),
+            scp: false,
+        },
+    };
+    let syntaxes: Vec<Uid> = proposed.transfer_syntaxes.iter().filter_map(|uid| uid.parse().ok()).collect();
+    let held = served.held.get(&sop_class_uid).filter(|_| roles.scp);
+    let held = held.into_iter().flatten().find(|syntax| syntaxes.contains(syntax));
+    let context = ObjectContext {
         id: proposed.id,
-        sop_class_uid: proposed.abstract_syntax.parse().ok()?,
-        transfer_syntax_uid: proposed.transfer_syntaxes.first()?.parse().ok()?,
-    })
+        transfer_syntax_uid: held.or(syntaxes.first())?.clone(),
+        sop_class_uid,
+    };
+    (roles.scu || roles.scp).then_some((context, roles))
 }
 
 fn answer_context(

@@ -66,8 +66,8 @@ pub use requestor::{
     MAX_CONTEXTS, ObjectFlow, PresentationContext, ProposedObjects, RequestorOptions, connect,
 };
 pub use scp::{
-    Admission, CallerGone, FindRequest, FindResponder, Handler, IncomingObject, ScpOptions, StoreRequest,
-    serve,
+    Admission, CallerGone, FindRequest, FindResponder, Handler, IncomingObject, ObjectsServed,
+    RetrieveRequest, RetrieveResponder, RetrieveTo, ScpOptions, StoreRequest, StoreToCaller, serve,
 };
 pub use scu::{
     Find, FindEnd, FindEvent, Get, GetEvent, GotObject, Move, MoveEvent, RetrieveEnd, Store, StoreObject,

@@ -4,8 +4,10 @@
 //! the message ID of its request. What cannot be served gets a status that says so, and the association goes on.
 
 mod find;
+mod retrieve;
 pub(super) mod store;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -15,11 +17,12 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 pub use self::find::{CallerGone, FindRequest, FindResponder};
+pub use self::retrieve::{RetrieveRequest, RetrieveResponder, RetrieveTo, StoreToCaller};
 pub use self::store::{IncomingObject, StoreRequest};
 use super::acceptor::{AcceptorOptions, AssociationRequest, receive_request};
 use super::{
     Association, Awaited, Command, CommandField, Context, Error, FindEnd, Message, PresentationContext,
-    Rejection, Status, Violation, uids,
+    Rejection, RetrieveEnd, Status, Violation, uids,
 };
 use crate::model::Uid;
 
@@ -47,6 +50,15 @@ pub trait Handler: Send + Sync {
         responder: FindResponder,
     ) -> impl Future<Output = FindEnd> + Send;
 
+    /// Answers a C-MOVE or C-GET: tells `responder` how far it is, gives it the objects of a C-GET, and returns the final
+    /// response. When the caller has cancelled or is gone, it must come to its end soon.
+    fn retrieve(
+        &self,
+        caller: &Self::Caller,
+        request: RetrieveRequest,
+        responder: &mut RetrieveResponder<'_>,
+    ) -> impl Future<Output = RetrieveEnd> + Send;
+
     /// Takes an object, and gives the status of the response: success only once it is safe.
     fn store(
         &self,
@@ -63,8 +75,31 @@ pub struct Admission<C> {
     pub caller: C,
     /// What it may be about.
     pub services: Vec<PresentationContext>,
-    /// Of which other SOP classes objects are taken, in whatever transfer syntax.
-    pub takes_objects_of: fn(&Uid) -> bool,
+    /// About which objects.
+    pub objects: ObjectsServed,
+}
+
+/// Which objects an acceptor takes and gives. A requestor that has not selected a role sends them (PS3.7 D.3.3.4).
+#[derive(Debug, Clone)]
+pub struct ObjectsServed {
+    /// Of which SOP classes objects are taken, in whatever transfer syntax.
+    pub taken: fn(&Uid) -> bool,
+    /// Of which SOP classes objects are given to the caller of a C-GET.
+    pub given: fn(&Uid) -> bool,
+    /// In which transfer syntaxes objects of a SOP class are there, the most usual first: of those proposed for objects
+    /// that are given, the first of these is taken, as nothing is encoded anew.
+    pub held: HashMap<Uid, Vec<Uid>>,
+}
+
+impl ObjectsServed {
+    /// None.
+    pub fn none() -> Self {
+        ObjectsServed {
+            taken: |_| false,
+            given: |_| false,
+            held: HashMap::new(),
+        }
+    }
 }
 
 /// Bounds on associations that are served.
@@ -107,7 +142,7 @@ pub async fn serve<H: Handler>(
         }
     };
     let mut association = pending
-        .accept(&admission.services, admission.takes_objects_of)
+        .accept(&admission.services, &admission.objects)
         .await?;
     while let Some(message) = next_request(&mut association, options.idle_timeout, drain).await? {
         if message.command.field == CommandField::C_STORE_RQ {
@@ -170,6 +205,9 @@ async fn respond<H: Handler>(
         (None, Some(context)) if request.field == CommandField::C_FIND_RQ => {
             return find::respond(association, context, message, handler, caller).await;
         }
+        (None, Some(context)) if request.field != CommandField::C_ECHO_RQ => {
+            return retrieve::respond(association, context, message, handler, caller).await;
+        }
         (None, _) => handler.echo(caller).await,
     };
     association
@@ -184,11 +222,11 @@ fn refusal_of(request: &Command, context: Option<&Context>) -> Option<Status> {
     if request.sop_class.as_deref() != of_context {
         return Some(Status::SOP_CLASS_NOT_SUPPORTED);
     }
-    let is_verification = of_context == Some(uids::VERIFICATION);
-    let is_of_service = match request.field {
-        CommandField::C_ECHO_RQ => is_verification,
-        CommandField::C_FIND_RQ => !is_verification,
-        _ => false,
+    let of_service = match of_context {
+        Some(uids::VERIFICATION) => CommandField::C_ECHO_RQ,
+        Some(uids::STUDY_ROOT_MOVE | uids::PATIENT_ROOT_MOVE) => CommandField::C_MOVE_RQ,
+        Some(uids::STUDY_ROOT_GET | uids::PATIENT_ROOT_GET) => CommandField::C_GET_RQ,
+        _ => CommandField::C_FIND_RQ,
     };
-    (!is_of_service).then_some(Status::UNRECOGNIZED_OPERATION)
+    (request.field != of_service).then_some(Status::UNRECOGNIZED_OPERATION)
 }

@@ -44,6 +44,14 @@ impl Status {
     pub const OUT_OF_RESOURCES: Status = Status(0xA700);
     /// Identifier or data set does not match the SOP class.
     pub const DOES_NOT_MATCH_SOP_CLASS: Status = Status(0xA900);
+    /// Out of resources: unable to count the matches (PS3.4 C.4.2.1.5).
+    pub const CANNOT_COUNT: Status = Status(0xA701);
+    /// Out of resources: unable to perform sub-operations.
+    pub const CANNOT_PERFORM: Status = Status(0xA702);
+    /// Move destination unknown.
+    pub const DESTINATION_UNKNOWN: Status = Status(0xA801);
+    /// Sub-operations complete, one or more failures or warnings.
+    pub const WARNING: Status = Status(0xB000);
     /// Unable to process.
     pub const UNABLE_TO_PROCESS: Status = Status(0xC000);
 

@@ -23,7 +23,7 @@ const BATCH: usize = 64 * 1024;
 /// The longest Error Comment (PS3.7 table C.4-1), in characters.
 const MAX_COMMENT: usize = 64;
 /// A caller who waits for its answer may be silent as long as it likes.
-const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What a C-FIND asks.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ fn pending_response(request: &Command, status: Status) -> Vec<u8> {
     response.encode()
 }
 
-fn final_response(request: &Command, end: FindEnd) -> Command {
+pub(super) fn final_response(request: &Command, end: FindEnd) -> Command {
     let mut response = Command::response(request, end.status);
     // Its character set is nowhere stated (PS3.7 C.4): ASCII reads the same in all.
     let printable = |c: char| if matches!(c, ' '..='~') { c as u8 } else { b'?' };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{CallerGone, Handler};
 use crate::dimse::{Association, Command, Error, Message, ObjectContext, Status};
-use crate::model::Uid;
+use crate::model::{AeTitle, Uid};
 
 /// What a C-STORE announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct StoreRequest {
     pub context: ObjectContext,
     /// Affected SOP Instance UID.
     pub sop_instance_uid: Uid,
+    /// Who asked for the object by C-MOVE, and the message ID of that request, where both are told.
+    pub move_originator: Option<(AeTitle, u16)>,
 }
 
 /// The data set of a C-STORE while it comes in.
@@ -78,8 +80,10 @@ pub(in crate::dimse) fn announced(
     }
     let instance = command.sop_instance.as_deref().unwrap_or_default();
     let sop_instance_uid = instance.parse().map_err(|_| Status::DOES_NOT_MATCH_SOP_CLASS)?;
+    let originator = command.move_originator.as_deref().and_then(|title| title.parse().ok());
     Ok(StoreRequest {
         context,
         sop_instance_uid,
+        move_originator: originator.zip(command.move_originator_message_id),
     })
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::dimse::{
-    Association, Command, CommandField, Error, ObjectContext, Status, Violation,
+    Association, Awaited, Command, CommandField, Error, Message, ObjectContext, Status, Violation,
     fragment::{PDV_HEADER, longest_fragment},
 };
 use crate::model::{AeTitle, Uid};
@@ -80,6 +80,21 @@ impl Association {
     }
 }
 
+impl Association {
+    /// The status of a message that must be the response to `request`.
+    pub(in crate::dimse) async fn status_of_response(
+        &mut self,
+        message: Message,
+        request: &Command,
+    ) -> Result<Status, Error> {
+        let response = self.is_response(message, request).await?;
+        match response.command.status {
+            Some(status) => Ok(status),
+            None => Err(self.violated(Violation::MissingStatus).await),
+        }
+    }
+}
+
 impl Store<'_> {
     /// Sends the next bytes of the data set, or keeps them until there are more. Not cancel-safe.
     pub async fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
@@ -100,16 +115,15 @@ impl Store<'_> {
     /// Sends what is left, and gives the status of the response, which must come `within` that time.
     pub async fn finish(self, within: Duration) -> Result<Status, Error> {
         let (association, request) = self.send_last().await?;
-        let response = association.receive_response(&request, within).await?;
-        match response.command.status {
-            Some(status) => Ok(status),
-            None => Err(association.violated(Violation::MissingStatus).await),
-        }
+        let awaited = Awaited::Response;
+        let response = association.receive(awaited, within).await?.ok_or(Error::Released(awaited))?;
+        association.status_of_response(response, &request).await
     }
 }
 
 impl<'a> Store<'a> {
-    async fn send_last(mut self) -> Result<(&'a mut Association, Command), Error> {
+    /// Sends what is left. The response is then to be received.
+    pub(in crate::dimse) async fn send_last(mut self) -> Result<(&'a mut Association, Command), Error> {
         let rest = std::mem::take(&mut self.rest);
         self.put_fragment(&[&rest], true);
         self.association.send_encoded(&self.output).await?;

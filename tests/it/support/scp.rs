@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use impaxlink::dimse::{
     Admission, AssociationRequest, Error, FindEnd, FindRequest, FindResponder, Handler, IncomingObject,
-    PresentationContext, Rejection, ScpOptions, Status, StoreRequest, serve, uids,
+    ObjectsServed, PresentationContext, Rejection, RetrieveEnd, RetrieveRequest, RetrieveResponder, ScpOptions, Status, StoreRequest, SubOperations, serve, uids,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -35,7 +35,7 @@ impl Handler for EchoOnly {
             Ok(_) => Ok(Admission {
                 caller: (),
                 services: vec![PresentationContext::new(uids::VERIFICATION)],
-                takes_objects_of: |_| false,
+                objects: ObjectsServed::none(),
             }),
             Err(_) => Err(Rejection::CALLING_AE_TITLE),
         }
@@ -51,6 +51,15 @@ impl Handler for EchoOnly {
             status: Status::UNABLE_TO_PROCESS,
             comment: None,
             offending_elements: Vec::new(),
+        }
+    }
+
+    async fn retrieve(&self, (): &(), _: RetrieveRequest, _: &mut RetrieveResponder<'_>) -> RetrieveEnd {
+        RetrieveEnd {
+            status: Status::UNABLE_TO_PROCESS,
+            comment: None,
+            sub_operations: SubOperations::default(),
+            failed_instances: Vec::new(),
         }
     }
 
