@@ -111,6 +111,19 @@ impl Archive {
         })
     }
 
+    /// Of the SOP classes of late, the transfer syntaxes in which their objects are stored, the most usual first.
+    pub fn usual_syntaxes(&self) -> Result<Vec<(String, String)>, ArchiveError> {
+        self.0.readers.with(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT sop_class_uid, transfer_syntax_uid FROM
+                 (SELECT sop_class_uid, transfer_syntax_uid FROM instance ORDER BY key DESC LIMIT 2000)
+                 GROUP BY 1, 2 ORDER BY count(*) DESC",
+            )?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// What was kept aside.
     pub fn kept_aside(&self) -> Result<Vec<KeptAside>, ArchiveError> {
         self.0.readers.with(|index| {

@@ -251,7 +251,8 @@ impl PendingAssociation {
             result.transfer_syntax = context.transfer_syntax_uid.as_str().to_owned();
             let sop_class_uid = context.sop_class_uid.as_str();
             let answer = UserVariableItem::ScuScpRoleSelectionSubItem(sop_class_uid.to_owned(), roles);
-            if proposed_roles.iter().any(|(uid, _)| uid == sop_class_uid) && !user_variables.contains(&answer) {
+            if proposed_roles.iter().any(|(uid, _)| uid == sop_class_uid) && !user_variables.contains(&answer)
+            {
                 user_variables.push(answer);
             }
             if roles.scp {
@@ -290,7 +291,9 @@ fn object_context(
     served: &ObjectsServed,
 ) -> Option<(ObjectContext, RequestorRoles)> {
     let sop_class_uid: Uid = proposed.abstract_syntax.parse().ok()?;
-    let roles = proposed_roles.iter().find(|(uid, _)| uid == sop_class_uid.as_str());
+    let roles = proposed_roles
+        .iter()
+        .find(|(uid, _)| uid == sop_class_uid.as_str());
     let roles = match roles {
         Some((_, roles)) => RequestorRoles {
             scu: roles.scu && (served.taken)(&sop_class_uid),
@@ -301,9 +304,16 @@ fn object_context(
             scp: false,
         },
     };
-    let syntaxes: Vec<Uid> = proposed.transfer_syntaxes.iter().filter_map(|uid| uid.parse().ok()).collect();
+    let syntaxes: Vec<Uid> = proposed
+        .transfer_syntaxes
+        .iter()
+        .filter_map(|uid| uid.parse().ok())
+        .collect();
     let held = served.held.get(&sop_class_uid).filter(|_| roles.scp);
-    let held = held.into_iter().flatten().find(|syntax| syntaxes.contains(syntax));
+    let held = held
+        .into_iter()
+        .flatten()
+        .find(|syntax| syntaxes.contains(syntax));
     let context = ObjectContext {
         id: proposed.id,
         transfer_syntax_uid: held.or(syntaxes.first())?.clone(),

@@ -141,9 +141,7 @@ pub async fn serve<H: Handler>(
             return Err(Error::Refused(rejection));
         }
     };
-    let mut association = pending
-        .accept(&admission.services, &admission.objects)
-        .await?;
+    let mut association = pending.accept(&admission.services, &admission.objects).await?;
     while let Some(message) = next_request(&mut association, options.idle_timeout, drain).await? {
         if message.command.field == CommandField::C_STORE_RQ {
             store::respond(

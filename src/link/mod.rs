@@ -60,4 +60,4 @@ pub use keywords::keywords;
 pub use mapped::{MAPPED_KEYS, mapped};
 pub use question::AskedPerson;
 pub use stop::Stop;
-pub use turns::Turns;
+pub use turns::{Turn, Turns};

@@ -17,7 +17,7 @@ pub struct Turns {
 }
 
 /// The right to hold one association with a station.
-pub(super) type Turn = OwnedSemaphorePermit;
+pub type Turn = OwnedSemaphorePermit;
 
 #[derive(Debug)]
 struct Seats {
@@ -27,7 +27,7 @@ struct Seats {
 
 impl Turns {
     /// Waits for a turn at a station that takes `limit` associations; `None` never comes of it. Cancel-safe.
-    pub(super) async fn wait(&self, station: &StationName, limit: usize) -> Option<Turn> {
+    pub async fn wait(&self, station: &StationName, limit: usize) -> Option<Turn> {
         let free = self.seats(station, limit);
         free.acquire_owned().await.ok()
     }

@@ -3,6 +3,7 @@
 //! Invariant: a place in the waiting room is held until the request is decided about, a place among the associations
 //! from then to the end; both go with this.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -12,14 +13,15 @@ use super::admission::Calls;
 use super::find::find;
 use super::limits::{OpenAssociation, WaitingPlace};
 use super::listener::Transport;
+use super::retrieve::{held_syntaxes, retrieve};
 use super::store::{is_storage, store};
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
     self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler,
-    IncomingObject, Limits, PresentationContext, Rejection, ScpOptions, Status, StoreRequest, TlsFailure,
-    TransferSyntax, uids,
+    IncomingObject, Limits, ObjectsServed, PresentationContext, Rejection, RetrieveEnd, RetrieveRequest,
+    RetrieveResponder, ScpOptions, Status, StoreRequest, TlsFailure, TransferSyntax, uids,
 };
-use crate::model::{Station, StationName};
+use crate::model::{Station, StationName, Uid};
 
 /// Serves the connection until it ends, in whatever way.
 pub(super) async fn serve_connection(
@@ -143,6 +145,7 @@ impl Connection<'_> {
         &self,
         request: &AssociationRequest,
         handshake: &Snapshot,
+        held: HashMap<Uid, Vec<Uid>>,
     ) -> Result<Admission<Caller>, Rejection> {
         let address = request.peer.address.ip();
         let log = |why: &dyn std::fmt::Display| self.service.rejections.log(address, Some(request), why);
@@ -179,14 +182,26 @@ impl Connection<'_> {
         Ok(Admission {
             caller,
             services: services(station),
-            takes_objects_of: if keeps_objects { is_storage } else { |_| false },
+            objects: ObjectsServed {
+                taken: if keeps_objects { is_storage } else { |_| false },
+                given: is_storage,
+                held,
+            },
         })
     }
 }
 
 /// What a station may ask for: the linked syntax where it is linked.
 fn services(station: &Station) -> Vec<PresentationContext> {
-    let strict = [uids::VERIFICATION, uids::STUDY_ROOT_FIND, uids::PATIENT_ROOT_FIND];
+    let strict = [
+        uids::VERIFICATION,
+        uids::STUDY_ROOT_FIND,
+        uids::PATIENT_ROOT_FIND,
+        uids::STUDY_ROOT_MOVE,
+        uids::PATIENT_ROOT_MOVE,
+        uids::STUDY_ROOT_GET,
+        uids::PATIENT_ROOT_GET,
+    ];
     let linked = PresentationContext {
         abstract_syntax: uids::LINKED_CLUSTER_QUERY.to_owned(),
         transfer_syntaxes: vec![TransferSyntax::ExplicitVrLittleEndian],
@@ -202,7 +217,14 @@ impl Handler for Connection<'_> {
         let waiting = locked(&self.waiting).take();
         // An association is asked for once.
         let waiting = waiting.ok_or(Rejection::NO_REASON)?;
-        self.decide(request, &waiting.handshake)
+        let asks_for_objects = [uids::STUDY_ROOT_GET, uids::PATIENT_ROOT_GET]
+            .iter()
+            .any(|get| request.abstract_syntaxes.iter().any(|uid| uid == get));
+        let held = match asks_for_objects {
+            true => held_syntaxes(self.service).await,
+            false => HashMap::new(),
+        };
+        self.decide(request, &waiting.handshake, held)
     }
 
     async fn echo(&self, caller: &Caller) -> Status {
@@ -212,6 +234,15 @@ impl Handler for Connection<'_> {
 
     async fn find(&self, caller: &Caller, request: FindRequest, responder: FindResponder) -> FindEnd {
         find(self.service, &caller.calls, request, responder).await
+    }
+
+    async fn retrieve(
+        &self,
+        caller: &Caller,
+        request: RetrieveRequest,
+        responder: &mut RetrieveResponder<'_>,
+    ) -> RetrieveEnd {
+        retrieve(self.service, &caller.calls, request, responder).await
     }
 
     async fn store(&self, caller: &Caller, request: StoreRequest, object: &mut IncomingObject<'_>) -> Status {

@@ -14,7 +14,7 @@ mod closing;
 mod given;
 mod identifier;
 mod linked;
-mod meant;
+pub(super) mod meant;
 mod rows;
 mod withheld;
 
@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::answer::Answering;
+pub(super) use self::closing::missing;
 use self::identifier::Asked;
 use self::meant::Meant;
 use super::admission::Calls;
@@ -107,7 +108,7 @@ fn refused(status: Status, why: &str) -> FindEnd {
     }
 }
 
-fn link_request(
+pub(super) fn link_request(
     service: &Service,
     snapshot: &Snapshot,
     query: Query,

@@ -6,7 +6,7 @@
 //! - `snapshot`, `reload`: the configuration in force and how the next one comes in force
 //! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many
 //! - `find`: queries answered for all clusters; `conflicts`: studies met that stand for two patients
-//! - `store`: objects taken into the embedded archive
+//! - `store`: objects taken into the embedded archive; `retrieve`: objects given to where they are wanted
 //! - [`control`]: the socket by which commands speak to the service
 //! - `records`: what queries leave in the store
 //! - `cross_reference`: which patient IDs are one person's
@@ -31,6 +31,7 @@ mod notify;
 mod records;
 mod rejections;
 mod reload;
+mod retrieve;
 mod run;
 mod schedule;
 mod snapshot;
@@ -72,6 +73,8 @@ struct Service {
     links: Mutex<Schedule>,
     /// The turns at stations that queries are put to.
     turns: Arc<Turns>,
+    /// Those of retrieves among them.
+    retrieve_turns: Turns,
     archive: EmbeddedArchive,
     conflicts: Conflicts,
     known_patients: Arc<KnownPatients>,

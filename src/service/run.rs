@@ -186,6 +186,7 @@ fn new_service(
         rejections: RejectionLog::default(),
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
+        retrieve_turns: Turns::default(),
         archive: EmbeddedArchive::of_store(store.path()),
         conflicts: Conflicts::default(),
         known_patients,

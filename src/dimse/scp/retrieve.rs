@@ -265,7 +265,11 @@ fn retrieve_response(
     response.sub_operations = sub_operations;
     let list = (!failed_instances.is_empty()).then(|| {
         DataSetBuilder::new()
-            .put(tags::FAILED_SOP_INSTANCE_UID_LIST, VR::UI, uid_list(&failed_instances))
+            .put(
+                tags::FAILED_SOP_INSTANCE_UID_LIST,
+                VR::UI,
+                uid_list(&failed_instances),
+            )
             .encode(syntax)
     });
     let identifier = list.and_then(Result::ok);
@@ -308,7 +312,10 @@ mod tests {
         };
         let syntax = TransferSyntax::ExplicitVrLittleEndian;
         let (response, identifier) = retrieve_response(&request, end(Status::WARNING), syntax);
-        assert_eq!((response.sub_operations.remaining, response.has_data_set), (None, true));
+        assert_eq!(
+            (response.sub_operations.remaining, response.has_data_set),
+            (None, true)
+        );
         let identifier = identifier.unwrap();
         let list = identifier.element(tags::FAILED_SOP_INSTANCE_UID_LIST).unwrap();
         assert!(list.starts_with(b"1.2.3\\1.2.3") && list.len() <= MAX_SHORT_VALUE);

@@ -80,7 +80,10 @@ pub(in crate::dimse) fn announced(
     }
     let instance = command.sop_instance.as_deref().unwrap_or_default();
     let sop_instance_uid = instance.parse().map_err(|_| Status::DOES_NOT_MATCH_SOP_CLASS)?;
-    let originator = command.move_originator.as_deref().and_then(|title| title.parse().ok());
+    let originator = command
+        .move_originator
+        .as_deref()
+        .and_then(|title| title.parse().ok());
     Ok(StoreRequest {
         context,
         sop_instance_uid,

@@ -116,7 +116,10 @@ impl Store<'_> {
     pub async fn finish(self, within: Duration) -> Result<Status, Error> {
         let (association, request) = self.send_last().await?;
         let awaited = Awaited::Response;
-        let response = association.receive(awaited, within).await?.ok_or(Error::Released(awaited))?;
+        let response = association
+            .receive(awaited, within)
+            .await?
+            .ok_or(Error::Released(awaited))?;
         association.status_of_response(response, &request).await
     }
 }

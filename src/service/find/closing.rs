@@ -62,7 +62,7 @@ fn of_ledger(ledger: &[(Role, LedgerEntry)], on_partial: OnPartial) -> (Status, 
 const UNABLE_TO_ANSWER: Status = Status(0xC001);
 
 /// `1 of 3 sites did not answer: SITEC`.
-pub(super) fn missing(ledger: &[(Role, LedgerEntry)]) -> String {
+pub(in crate::service) fn missing(ledger: &[(Role, LedgerEntry)]) -> String {
     let due = ledger.iter().filter(|(_, entry)| entry.was_due).count();
     let missing: Vec<&LedgerEntry> = ledger
         .iter()

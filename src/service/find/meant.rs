@@ -19,7 +19,7 @@ use crate::model::{Caller, CrossReference, Issuer, IssuerDomain, PatientId, Quer
 
 /// Whom a caller means.
 #[derive(Debug)]
-pub(super) struct Meant {
+pub(in crate::service) struct Meant {
     /// Those whose ID is meant by a bare one; none where it is not given, or nobody knows.
     issuers: Vec<Issuer>,
     /// The patient, where the cross-reference says more than the query.
@@ -40,17 +40,25 @@ impl Meant {
         known: &Arc<CrossReference>,
     ) -> Self {
         let tells_apart = *asks_as == Caller::LinkedCluster && asked.asks_for(tags::ISSUER_OF_PATIENT_ID);
-        let issuers = match &asked.query.patient_id {
+        Self::of_query(asked.query.clone(), tells_apart, caller, local, known)
+    }
+
+    /// The same for a query of a caller that `tells_apart` patients by itself, or does not.
+    pub(in crate::service) fn of_query(
+        mut query: Query,
+        tells_apart: bool,
+        caller: &Station,
+        local: Option<Issuer>,
+        known: &Arc<CrossReference>,
+    ) -> Self {
+        let issuers = match &query.patient_id {
             Some(key) if key.issuer.is_none() && !tells_apart => match &caller.issuers[..] {
                 [] => local.into_iter().collect(),
                 issuers => issuers.to_vec(),
             },
             _ => Vec::new(),
         };
-        let query = Query {
-            meant_issuers: issuers.clone(),
-            ..asked.query.clone()
-        };
+        query.meant_issuers.clone_from(&issuers);
         let person = AskedPerson::of(&query, known);
         let shown_as = query.patient_id.filter(|_| !tells_apart).and_then(|key| {
             let named = key.issuer.as_ref().map_or(&issuers[..], std::slice::from_ref);
@@ -69,7 +77,7 @@ impl Meant {
     }
 
     /// Those whose ID is meant by a bare one.
-    pub(super) fn issuers(&self) -> &[Issuer] {
+    pub(in crate::service) fn issuers(&self) -> &[Issuer] {
         &self.issuers
     }
 
@@ -84,7 +92,7 @@ impl Meant {
     }
 
     /// Whether the patient is known to be another's.
-    pub(super) fn exclude(&self, patient: &PatientId) -> bool {
+    pub(in crate::service) fn exclude(&self, patient: &PatientId) -> bool {
         match &patient.domain {
             IssuerDomain::Named(issuer) => {
                 !self.issuers.is_empty() && !self.issuers.contains(issuer) && !self.person.is(patient)

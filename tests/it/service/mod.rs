@@ -8,4 +8,5 @@ mod find;
 mod life;
 mod links;
 mod reload;
+mod retrieve;
 mod store;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use impaxlink::dimse::{
     Admission, AssociationRequest, Error, FindEnd, FindRequest, FindResponder, Handler, IncomingObject,
-    ObjectsServed, PresentationContext, Rejection, RetrieveEnd, RetrieveRequest, RetrieveResponder, ScpOptions, Status, StoreRequest, SubOperations, serve, uids,
+    ObjectsServed, PresentationContext, Rejection, RetrieveEnd, RetrieveRequest, RetrieveResponder,
+    ScpOptions, Status, StoreRequest, SubOperations, serve, uids,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;

@@ -1,0 +1,349 @@
+//! Who holds what is asked for: a linked query down to the instances, of each study.
+//!
+//! Invariants: only stations that a query of the caller would ask are asked. Sources are in the order of the rules, and
+//! none of them is a station where the study is another patient's. A site that does not answer holds up what the local
+//! cluster has for [`GRACE`] at most.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicom_dictionary_std::tags;
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
+
+use super::super::find::{link_request, meant::Meant, missing};
+use super::super::health::note;
+use super::super::{Service, Snapshot};
+use super::asked::Asked;
+use crate::dimse::{DataSet, trim_padding};
+use crate::link::merge::{Location, Merge, MergedStudy, Source};
+use crate::link::policy::{Narrowing, Role, Target, plan};
+use crate::link::{Answer, Ended, Event, LinkedQuery, LowerRow};
+use crate::model::{Caller, CrossReference, LedgerEntry, Level, Outcome, Query, Station, Uid};
+
+/// How much longer others are waited for once the archive stations have answered and hold the study.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// One study, and who has what of it.
+#[derive(Debug)]
+pub(super) struct StudyHeld {
+    pub(super) uid: Uid,
+    /// Best first.
+    pub(super) sources: Vec<Holding>,
+}
+
+/// What one station has of a study.
+#[derive(Debug)]
+pub(super) struct Holding {
+    /// Its place in the configuration.
+    pub(super) station: usize,
+    /// What of it is asked for; `None` where the station did not tell.
+    pub(super) instances: Option<BTreeMap<Uid, Instance>>,
+    /// How many it has in all, as it told by name.
+    pub(super) in_all: usize,
+    /// How many it says to have.
+    count: Option<u32>,
+}
+
+/// An instance as a station tells of it.
+#[derive(Debug, Clone)]
+pub(super) struct Instance {
+    pub(super) sop_class_uid: Option<Uid>,
+    pub(super) series_instance_uid: Option<Uid>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) studies: Vec<StudyHeld>,
+    /// How many studies were left out because they stand for two patients.
+    pub(super) conflicts: usize,
+    pub(super) ledger: Vec<(Role, LedgerEntry)>,
+}
+
+impl StudyHeld {
+    /// The instances known by name.
+    pub(super) fn wanted(&self) -> HashMap<Uid, ()> {
+        let named = self
+            .sources
+            .iter()
+            .filter_map(|holding| holding.instances.as_ref());
+        named
+            .flat_map(|instances| instances.keys().map(|uid| (uid.clone(), ())))
+            .collect()
+    }
+
+    /// How many instances there are, by name or by number.
+    pub(super) fn expected(&self) -> usize {
+        let unnamed = self.sources.iter().filter(|holding| holding.instances.is_none());
+        let counted = unnamed
+            .filter_map(|holding| holding.count)
+            .max()
+            .unwrap_or_default();
+        self.wanted().len().max(counted as usize)
+    }
+}
+
+impl Found {
+    /// Whether all answered who should have.
+    pub(super) fn is_complete(&self) -> bool {
+        self.ledger
+            .iter()
+            .all(|(_, entry)| entry.is_complete() || entry.outcome == Outcome::Cancelled)
+    }
+
+    /// What the caller should know besides the counts.
+    pub(super) fn remark(&self) -> String {
+        match (self.conflicts, self.is_complete()) {
+            (0, true) => String::new(),
+            (0, false) => missing(&self.ledger),
+            (1, _) => "the study stands for two patients: see impaxlink query".to_owned(),
+            (count, _) => format!("{count} studies stand for two patients each"),
+        }
+    }
+}
+
+/// Finds all that a caller asks for and may have.
+pub(super) async fn find(
+    service: &Service,
+    snapshot: &Snapshot,
+    station: &Station,
+    caller: &Caller,
+    asked: &Asked,
+) -> Found {
+    let mut found = Found::default();
+    let search = Search {
+        service,
+        snapshot,
+        caller,
+        known: service.known_patients.pin(),
+    };
+    let is_named = !asked.studies.is_empty();
+    let studies = match is_named {
+        true => asked.studies.clone(),
+        false => search.studies_of_patient(station, asked, &mut found).await,
+    };
+    for uid in studies {
+        let query = Query {
+            level: Level::Image,
+            study_uids: vec![uid],
+            ..Query::default()
+        };
+        let (merged, mut rows) = search.ask(query, &mut found.ledger).await.finish();
+        for study in merged {
+            if !study.conflicts.is_empty() {
+                service.conflicts.note(&study.study.study_instance_uid);
+            }
+            match rows.held(study, asked, is_named) {
+                Some(held) if held.sources.is_empty() => {}
+                Some(held) => found.studies.push(held),
+                None => found.conflicts += 1,
+            }
+        }
+    }
+    found
+}
+
+struct Search<'a> {
+    service: &'a Service,
+    snapshot: &'a Snapshot,
+    caller: &'a Caller,
+    known: Arc<CrossReference>,
+}
+
+impl Search<'_> {
+    /// The studies of a patient, without those of other patients of that ID.
+    async fn studies_of_patient(&self, station: &Station, asked: &Asked, found: &mut Found) -> Vec<Uid> {
+        let local = self.snapshot.settings().issuer();
+        let mut query = asked.query();
+        let meant = Meant::of_query(query.clone(), false, station, local, &self.known);
+        query.meant_issuers = meant.issuers().to_vec();
+        let (merged, _) = self.ask(query, &mut found.ledger).await.finish();
+        let of_patient = merged
+            .into_iter()
+            .filter(|study| !meant.exclude(&study.study.patient_id));
+        of_patient.map(|study| study.study.study_instance_uid).collect()
+    }
+
+    /// Asks all who may be asked.
+    async fn ask(&self, query: Query, ledger: &mut Vec<(Role, LedgerEntry)>) -> Answers {
+        let configuration = self.snapshot.configuration();
+        let targets = plan(
+            configuration,
+            self.caller,
+            &query,
+            &Narrowing::default(),
+            Timestamp::now(),
+        );
+        let request = link_request(
+            self.service,
+            self.snapshot,
+            query,
+            Arc::clone(&self.known),
+            targets.clone(),
+        );
+        let mut answers = Answers {
+            merge: Merge::new(Source::of(configuration, &targets), Arc::clone(&self.known)),
+            rows: HashMap::new(),
+            targets,
+        };
+        let mut linked = LinkedQuery::start(request);
+        let mut open: Vec<usize> = answers.asked();
+        let mut is_local = false;
+        let mut until: Option<Instant> = None;
+        loop {
+            let event = match until {
+                Some(until) => timeout_at(until, linked.next()).await,
+                None => Ok(linked.next().await),
+            };
+            match event {
+                Ok(Some(Event::Answer(answer))) => {
+                    is_local |= answers.is_archive(answer.target);
+                    answers.take(answer);
+                }
+                Ok(Some(Event::Ended(ended))) => {
+                    open.retain(|target| *target != ended.target);
+                    self.end(&answers, *ended, ledger);
+                }
+                Ok(None) => return answers,
+                // They are left where they are.
+                Err(_) => break,
+            }
+            if is_local && until.is_none() && !open.iter().any(|target| answers.is_archive(*target)) {
+                until = Some(Instant::now() + GRACE);
+            }
+        }
+        for target in open {
+            if let Some((role, station)) = self.station(&answers, target) {
+                let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Cancelled);
+                entry.detail = Some("not waited for: the local cluster has the study".to_owned());
+                add_entry(ledger, role, entry);
+            }
+        }
+        answers
+    }
+
+    fn station(&self, answers: &Answers, target: usize) -> Option<(Role, &Station)> {
+        let target = answers.targets.get(target)?;
+        let station = self.snapshot.configuration().stations.get(target.station)?;
+        Some((target.role, station))
+    }
+
+    fn end(&self, answers: &Answers, ended: Ended, ledger: &mut Vec<(Role, LedgerEntry)>) {
+        if let Some((role, station)) = self.station(answers, ended.target) {
+            if let Some(report) = ended.report {
+                note(self.service, station, report);
+            }
+            add_entry(ledger, role, ended.entry);
+        }
+    }
+}
+
+/// What was answered to one query.
+struct Answers {
+    targets: Vec<Target>,
+    merge: Merge,
+    /// By target and study.
+    rows: HashMap<(usize, Uid), Vec<LowerRow>>,
+}
+
+impl Answers {
+    fn asked(&self) -> Vec<usize> {
+        let targets = self.targets.iter().enumerate();
+        let asked = targets.filter(|(_, target)| target.skip.is_none());
+        asked.map(|(place, _)| place).collect()
+    }
+
+    fn is_archive(&self, target: usize) -> bool {
+        self.targets
+            .get(target)
+            .is_some_and(|target| target.role == Role::Archive)
+    }
+
+    fn take(&mut self, answer: Answer) {
+        let key = (answer.target, answer.study.study_instance_uid.clone());
+        self.rows.entry(key).or_default().extend(answer.lower);
+        self.merge.add(answer.target, answer.study);
+    }
+
+    fn finish(self) -> (Vec<MergedStudy>, Rows) {
+        let Answers { targets, merge, rows } = self;
+        (merge.finish(), Rows { targets, rows })
+    }
+}
+
+/// The instances that were answered.
+struct Rows {
+    targets: Vec<Target>,
+    rows: HashMap<(usize, Uid), Vec<LowerRow>>,
+}
+
+impl Rows {
+    /// Who holds what is asked for of a study; `None` where it stands for two patients and nobody can tell whose is meant: it
+    /// was not asked for by name, or is not the local cluster's.
+    fn held(&mut self, study: MergedStudy, asked: &Asked, is_named: bool) -> Option<StudyHeld> {
+        let uid = study.study.study_instance_uid;
+        let mut sources = study.locations;
+        if !study.conflicts.is_empty() {
+            let targets = &self.targets;
+            sources.retain(|location| {
+                let target = targets.get(location.source);
+                target.is_some_and(|target| target.role == Role::Archive)
+            });
+            if !is_named || sources.is_empty() {
+                return None;
+            }
+        }
+        let holding = |location: Location| {
+            let target = self.targets.get(location.source)?;
+            let rows = self
+                .rows
+                .remove(&(location.source, uid.clone()))
+                .unwrap_or_default();
+            let all: BTreeMap<Uid, Instance> = rows.iter().filter_map(instance).collect();
+            let in_all = all.len();
+            let wanted = all
+                .into_iter()
+                .filter(|(uid, it)| asked.wants(it.series_instance_uid.as_ref(), uid));
+            Some(Holding {
+                station: target.station,
+                instances: (in_all > 0).then(|| wanted.collect()),
+                in_all,
+                count: location.instances,
+            })
+        };
+        let sources = sources.into_iter().filter_map(holding).collect();
+        Some(StudyHeld { uid, sources })
+    }
+}
+
+fn instance(row: &LowerRow) -> Option<(Uid, Instance)> {
+    let uid = |data_set: &DataSet, tag| {
+        let value = data_set.element(tag)?;
+        std::str::from_utf8(trim_padding(value)).ok()?.parse::<Uid>().ok()
+    };
+    let series = row.series.as_ref().unwrap_or(&row.data_set);
+    let instance = Instance {
+        sop_class_uid: uid(&row.data_set, tags::SOP_CLASS_UID),
+        series_instance_uid: uid(series, tags::SERIES_INSTANCE_UID),
+    };
+    Some((uid(&row.data_set, tags::SOP_INSTANCE_UID)?, instance))
+}
+
+/// One line a station, whatever number of queries was put to it.
+fn add_entry(ledger: &mut Vec<(Role, LedgerEntry)>, role: Role, entry: LedgerEntry) {
+    let known = ledger
+        .iter_mut()
+        .find(|(_, known)| known.station == entry.station);
+    match known {
+        None => ledger.push((role, entry)),
+        Some((_, known)) => {
+            let (matches, elapsed) = (known.matches + entry.matches, known.elapsed + entry.elapsed);
+            if known.is_complete() {
+                *known = entry;
+            }
+            (known.matches, known.elapsed) = (matches, elapsed);
+        }
+    }
+}

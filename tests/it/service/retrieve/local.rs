@@ -1,0 +1,185 @@
+//! Studies of the embedded archive, moved to a destination and given to the caller.
+
+use std::fs;
+
+use dicom_dictionary_std::{tags, uids};
+use impaxlink::archive::Archive;
+use impaxlink::model::{Kind, Station};
+use tempfile::tempdir;
+
+use crate::support::archive::Object;
+use crate::support::process::free_port;
+use crate::support::retrievers::{getscu, instances, movescu};
+use crate::support::service::{Service, station};
+use crate::support::storescp::Storescp;
+
+const STUDY: &str = "1.2.826.0.1.3680043.2.3.1";
+
+fn object(number: usize) -> Object {
+    Object::new(number)
+        .with(tags::STUDY_INSTANCE_UID, STUDY)
+        .with(tags::PATIENT_ID, "P1")
+}
+
+/// A service with an embedded archive of one study, and a destination STORE.
+fn service(objects: &[Object], store: u16) -> Service {
+    let service = Service::start_with(|configuration| {
+        let mut own = Station::new("OWN".parse().unwrap(), "IMPAXLINK".parse().unwrap(), None);
+        own.kind = Kind::Archive;
+        configuration.stations = vec![own, station("READER", free_port()), station("STORE", store)];
+    });
+    let archive = Archive::open(&service.env.store().with_file_name("archive")).unwrap();
+    for object in objects {
+        object.store(&archive).unwrap();
+    }
+    service
+}
+
+fn uids_of(objects: &[Object]) -> Vec<String> {
+    let mut uids: Vec<String> = objects
+        .iter()
+        .map(|it| it.value(tags::SOP_INSTANCE_UID).to_owned())
+        .collect();
+    uids.sort_unstable();
+    uids
+}
+
+#[test]
+fn a_study_goes_to_the_destination_and_to_the_caller() {
+    let objects: Vec<Object> = (1..=5)
+        .map(|number| object(number).with(tags::PIXEL_DATA, &"x".repeat(number * 100_000)))
+        .collect();
+    let store = Storescp::start("STORE", &[]);
+    let service = service(&objects, store.port);
+    let keys = ["QueryRetrieveLevel=STUDY", &format!("StudyInstanceUID={STUDY}")];
+
+    let moved = movescu(service.port, "READER", "STORE", &[], &keys);
+    assert_eq!(
+        (moved.status.as_str(), moved.last()),
+        ("0000", [-1, 5, 0, 0]),
+        "{}",
+        moved.log
+    );
+    let pending: Vec<[i32; 4]> = (1..=5).map(|done| [5 - done, done, 0, 0]).collect();
+    assert_eq!(moved.counts[..5], pending, "{}", moved.log);
+    assert_eq!(store.instances(), uids_of(&objects));
+    let log = store.log();
+    assert!(
+        log.contains("Move Originator AE Title  : READER") || log.contains("READER"),
+        "{log}"
+    );
+
+    let folder = tempdir().unwrap();
+    let got = getscu(service.port, "READER", folder.path(), &[], &keys);
+    assert_eq!(
+        (got.status.as_str(), got.last()),
+        ("0000", [-1, 5, 0, 0]),
+        "{}",
+        got.log
+    );
+    assert_eq!(instances(folder.path()), uids_of(&objects));
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        let is_whole = |object: &Object| {
+            bytes.ends_with(&object.bytes(impaxlink::dimse::TransferSyntax::ExplicitVrLittleEndian))
+        };
+        assert!(objects.iter().any(is_whole), "as it was stored");
+    }
+}
+
+#[test]
+fn each_level_brings_its_own() {
+    let objects: Vec<Object> = (1..=4)
+        .map(|number| object(number).with(tags::SERIES_INSTANCE_UID, if number < 3 { "1.5" } else { "1.6" }))
+        .collect();
+    let store = Storescp::start("STORE", &[]);
+    let service = service(&objects, store.port);
+    let study = format!("StudyInstanceUID={STUDY}");
+    let two = uids_of(&objects[..2]).join("\\");
+    for (options, keys, count) in [
+        (
+            &[][..],
+            vec!["QueryRetrieveLevel=SERIES", &study, "SeriesInstanceUID=1.6"],
+            2,
+        ),
+        (
+            &[],
+            vec![
+                "QueryRetrieveLevel=IMAGE",
+                &study,
+                "SeriesInstanceUID=1.5",
+                &format!("SOPInstanceUID={two}"),
+            ],
+            2,
+        ),
+        (&["-P"], vec!["QueryRetrieveLevel=PATIENT", "PatientID=P1"], 4),
+        (&["-P"], vec!["QueryRetrieveLevel=PATIENT", "PatientID=P2"], 0),
+        (&[], vec!["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.9.9"], 0),
+    ] {
+        let moved = movescu(service.port, "READER", "STORE", options, &keys);
+        assert_eq!(
+            (moved.status.as_str(), moved.last()),
+            ("0000", [-1, count, 0, 0]),
+            "{}",
+            moved.log
+        );
+    }
+    let moved = movescu(
+        service.port,
+        "READER",
+        "STORE",
+        &[],
+        &["QueryRetrieveLevel=STUDY"],
+    );
+    assert_eq!(moved.status, "a900", "{}", moved.log);
+    let moved = movescu(
+        service.port,
+        "READER",
+        "NOBODY",
+        &[],
+        &["QueryRetrieveLevel=STUDY", &study],
+    );
+    assert_eq!(moved.status, "a801", "{}", moved.log);
+    let log = service.process.output();
+    assert!(log.contains("destination NOBODY is no station"), "{log}");
+}
+
+#[test]
+fn what_the_destination_does_not_take_is_counted_and_named() {
+    let mut objects: Vec<Object> = (1..=3).map(object).collect();
+    objects.push(object(4).with(tags::SOP_CLASS_UID, "1.2.826.0.1.3680043.2.99"));
+    let store = Storescp::start("STORE", &[]);
+    let service = service(&objects, store.port);
+    let keys = ["QueryRetrieveLevel=STUDY", &format!("StudyInstanceUID={STUDY}")];
+    let moved = movescu(service.port, "READER", "STORE", &[], &keys);
+    assert_eq!(
+        (moved.status.as_str(), moved.last()),
+        ("b000", [-1, 3, 1, 0]),
+        "{}",
+        moved.log
+    );
+    assert!(
+        moved.log.contains(objects[3].value(tags::SOP_INSTANCE_UID)),
+        "{}",
+        moved.log
+    );
+    assert_eq!(store.instances(), uids_of(&objects[..3]));
+
+    drop(store);
+    let moved = movescu(service.port, "READER", "STORE", &[], &keys);
+    assert_eq!(
+        (moved.status.as_str(), moved.last()),
+        ("a702", [-1, 0, 4, 0]),
+        "{}",
+        moved.log
+    );
+    let folder = tempdir().unwrap();
+    let got = getscu(service.port, "READER", folder.path(), &[], &keys);
+    assert_eq!(
+        (got.status.as_str(), got.last()),
+        ("b000", [-1, 3, 1, 0]),
+        "{}",
+        got.log
+    );
+    let _ = uids::CT_IMAGE_STORAGE;
+}

@@ -1,0 +1,3 @@
+//! C-MOVE and C-GET of the service, by DCMTK's `movescu` and `getscu`.
+
+mod local;
