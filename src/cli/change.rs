@@ -36,7 +36,8 @@ pub struct ChangeArgs {
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 500;
 
-fn reason(text: &str) -> Result<String, String> {
+/// Reads `--reason`.
+pub fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > LONGEST_REASON || text.chars().any(char::is_control) {
         return Err(format!(

@@ -28,6 +28,7 @@ mod mapping;
 mod moment;
 mod nearest;
 mod output;
+mod patient;
 mod query;
 mod reload;
 mod serve;
@@ -121,6 +122,9 @@ enum Command {
     #[command(subcommand, visible_alias = "stations")]
     Station(station::StationCommand),
     Query(query::QueryArgs),
+    /// Keep the cross-reference: which patient IDs of different issuers are one person's
+    #[command(subcommand)]
+    Patient(patient::PatientCommand),
     /// See and change the tables that give a study's specialty and body part
     #[command(subcommand)]
     Mapping(mapping::MappingCommand),
@@ -223,6 +227,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Demo(args) => demo::run(ui, args),
         Command::Serve(args) => serve::run(ui, args),
         Command::Query(args) => query::run(ui, args),
+        Command::Patient(command) => patient::run(ui, command),
     }
 }
 

@@ -17,11 +17,24 @@ pub fn text(raw: &str) -> Result<String, String> {
         Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
         Some("-") => read(std::io::stdin().lock(), "standard input"),
         Some("") => Err("'@' needs a file name, or '-' for standard input".to_owned()),
-        Some(path) => {
-            let file = File::open(path).map_err(|error| format!("can't read {path}: {error}"))?;
-            read(file, path)
-        }
+        Some(path) => read(open(path)?, path),
     }
+}
+
+/// Like [`text`], of several lines: each that is not empty is one of them.
+pub fn lines(raw: &str) -> Result<Vec<String>, String> {
+    let text = match raw {
+        "@-" => whole(std::io::stdin().lock(), "standard input")?,
+        _ => match raw
+            .strip_prefix('@')
+            .filter(|path| !path.is_empty() && !path.starts_with('@'))
+        {
+            Some(path) => whole(open(path)?, path)?,
+            None => return text(raw).map(|text| vec![text]),
+        },
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// A typed value that may stand in a file or on standard input.
@@ -33,13 +46,22 @@ where
     text(raw)?.parse().map_err(|error: T::Err| error.to_string())
 }
 
-fn read(source: impl Read, name: &str) -> Result<String, String> {
+fn open(path: &str) -> Result<File, String> {
+    File::open(path).map_err(|error| format!("can't read {path}: {error}"))
+}
+
+fn whole(source: impl Read, name: &str) -> Result<String, String> {
     let mut content = String::new();
     let read = source.take(MOST_READ + 1).read_to_string(&mut content);
     let length = read.map_err(|error| format!("can't read {name}: {error}"))?;
     if length as u64 > MOST_READ {
         return Err(format!("{name} is longer than {MOST_READ} bytes"));
     }
+    Ok(content)
+}
+
+fn read(source: impl Read, name: &str) -> Result<String, String> {
+    let content = whole(source, name)?;
     let value = content.trim_end_matches(['\r', '\n']);
     if value.contains('\n') {
         return Err(format!("{name} holds more than one line"));

@@ -27,6 +27,7 @@ mod linked_syntax;
 mod mapping;
 mod misbehaving_peers;
 mod odd_answers;
+mod patient;
 mod peers;
 mod query_embedded;
 mod query_ends;
