@@ -1,4 +1,4 @@
-//! What the shells offer while a command is typed: names of stations, keys of settings.
+//! What the shells offer while a command is typed: names of stations and prefetch rules, keys of settings.
 //!
 //! Invariant: silent and harmless. A store that can't be read offers nothing, and none is made.
 
@@ -6,21 +6,15 @@ use std::ffi::OsStr;
 
 use clap_complete::CompletionCandidate;
 
-use crate::model::SETTING_KEYS;
+use crate::model::{Configuration, SETTING_KEYS};
 use crate::store::{Access, Store};
 
 /// The names of all stations that begin with what is typed.
 pub fn station_names(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy().to_lowercase();
-    let Some(path) = super::output::store_path_of_environment() else {
-        return Vec::new();
-    };
-    let configuration = Store::open(&path, Access::ReadOnly).and_then(|store| store.configuration());
-    let stations = configuration
-        .map(|configuration| configuration.stations)
-        .unwrap_or_default();
+    let configuration = configuration();
+    let stations = configuration.stations.iter();
     stations
-        .iter()
         .filter(|station| station.name.as_str().to_lowercase().starts_with(&typed))
         .map(|station| {
             let help = station
@@ -30,6 +24,25 @@ pub fn station_names(typed: &OsStr) -> Vec<CompletionCandidate> {
             CompletionCandidate::new(station.name.to_string()).help(help.map(Into::into))
         })
         .collect()
+}
+
+/// The names of all prefetch rules that begin with what is typed.
+pub fn rule_names(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy().to_lowercase();
+    let configuration = configuration();
+    let rules = configuration.prefetch_rules_in_force().rules().iter();
+    rules
+        .filter(|rule| rule.name.as_str().to_lowercase().starts_with(&typed))
+        .map(|rule| CompletionCandidate::new(rule.name.to_string()))
+        .collect()
+}
+
+fn configuration() -> Configuration {
+    let path = super::output::store_path_of_environment();
+    let store = path.and_then(|path| Store::open(&path, Access::ReadOnly).ok());
+    store
+        .and_then(|store| store.configuration().ok())
+        .unwrap_or_default()
 }
 
 /// The keys of settings that begin with what is typed.

@@ -31,6 +31,8 @@ mod output;
 mod patient;
 mod query;
 mod reload;
+mod rule;
+mod rules_file;
 mod serve;
 mod station;
 mod status;
@@ -128,6 +130,9 @@ enum Command {
     /// See and change the tables that give a study's specialty and body part
     #[command(subcommand)]
     Mapping(mapping::MappingCommand),
+    /// See and change the rules that say which priors are relevant
+    #[command(subcommand, visible_alias = "rules")]
+    Rule(rule::RuleCommand),
     /// Fill and look after the archive that impaxlink itself keeps
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
@@ -218,6 +223,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Archive(command) => archive::run(ui, command),
         Command::Ledger(command) => ledger::run(ui, command),
         Command::Mapping(command) => mapping::run(ui, command),
+        Command::Rule(command) => rule::run(ui, command),
         Command::Generation(command) => generation::run(ui, command),
         Command::Config(command) => config::run(ui, command),
         Command::Audit(command) => audit::run(ui, command),

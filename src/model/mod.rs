@@ -64,8 +64,8 @@ pub use mapping::{
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
 pub use prefetch_job::{JobId, JobState, PrefetchJob, WantedPrior};
 pub use prefetch_rule::{
-    MaxAge, PREFETCH_COLUMNS, Patterns, PrefetchRule, PrefetchRules, Selection, prefetch_csv,
-    read_prefetch_csv,
+    MaxAge, PREFETCH_COLUMNS, Patterns, PrefetchRule, PrefetchRules, Selection, least_availability,
+    prefetch_csv, read_prefetch_csv,
 };
 pub use query::{Level, Query, Returned};
 pub use query_ledger::{Asker, LedgerId, QueryLedger, Told};

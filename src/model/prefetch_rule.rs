@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use rule::{COLUMNS as PREFETCH_COLUMNS, MaxAge, Patterns, PrefetchRule, Selection};
+pub use rule::{COLUMNS as PREFETCH_COLUMNS, MaxAge, Patterns, PrefetchRule, Selection, least_availability};
 
 use super::csv_lines::{BadLine, CsvShape};
 use super::{Invalid, RuleName};

@@ -32,6 +32,7 @@ mod peers;
 mod query_embedded;
 mod query_ends;
 mod reference;
+mod rule;
 mod service;
 mod station;
 mod store;

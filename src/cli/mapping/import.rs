@@ -2,21 +2,11 @@
 //!
 //! Invariant: a file with one bad line changes nothing.
 
-use std::fs::File;
-use std::io::Read;
-
-use anyhow::Context as _;
-
 use crate::cli::change::{self, ChangeArgs};
-use crate::cli::error::{ExitStatus, Problem};
+use crate::cli::error::ExitStatus;
 use crate::cli::output::Ui;
-use crate::model::{BadLine, MappingTable, read_mapping_csv};
-
-/// The longest file, in bytes.
-const LONGEST: u64 = 8 * 1024 * 1024;
-
-/// How many bad lines are named before the error.
-const MOST_NAMED: usize = 20;
+use crate::cli::rules_file::read_rules;
+use crate::model::{MappingTable, read_mapping_csv};
 
 /// Replace the whole tables by those of a CSV file.
 ///
@@ -45,12 +35,7 @@ pub struct ResetArgs {
 
 /// Runs `mapping import`.
 pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
-    let name = match args.file.as_str() {
-        "-" => "standard input",
-        file => file,
-    };
-    let text = read(&args.file).with_context(|| format!("can't read {name}"))?;
-    let tables = read_mapping_csv(&text).map_err(|bad| refuse(ui, name, &bad))?;
+    let tables = read_rules(ui, &args.file, read_mapping_csv)?;
     replace(ui, &args.change, Some(tables))
 }
 
@@ -69,33 +54,4 @@ fn replace(ui: &mut Ui, args: &ChangeArgs, tables: Option<MappingTable>) -> anyh
         }
         Ok(())
     })
-}
-
-fn read(file: &str) -> anyhow::Result<String> {
-    let source: Box<dyn Read> = match file {
-        "-" => Box::new(std::io::stdin().lock()),
-        path => Box::new(File::open(path)?),
-    };
-    let mut content = Vec::new();
-    source.take(LONGEST + 1).read_to_end(&mut content)?;
-    anyhow::ensure!(
-        content.len() as u64 <= LONGEST,
-        "it is longer than {LONGEST} bytes"
-    );
-    String::from_utf8(content).context("it is not UTF-8: save it as 'CSV UTF-8'")
-}
-
-fn refuse(ui: &Ui, name: &str, bad: &[BadLine]) -> Problem {
-    let (first, rest) = match bad {
-        [first, rest @ ..] => (first.to_string(), rest),
-        [] => ("it can't be read".to_owned(), bad),
-    };
-    let more = match rest.len() {
-        0 => String::new(),
-        count => format!(" (and {count} more, above)"),
-    };
-    for line in rest.iter().take(MOST_NAMED) {
-        ui.notice(&format!("{name}: {line}"));
-    }
-    Problem::new(ExitStatus::Failed, format!("{name}: {first}{more}")).hint("nothing was changed")
 }

@@ -33,6 +33,9 @@ pub const COLUMNS: [&str; 13] = [
 /// The word that stands for the value of the study at hand.
 const SAME: &str = "SAME";
 
+/// The word for what asks for nothing.
+const ANY: &str = "ANY";
+
 /// One prefetch rule. What is empty or `None` asks for nothing; all that is named must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefetchRule {
@@ -261,12 +264,12 @@ impl Selection {
 impl FromStr for Selection {
     type Err = Invalid;
 
-    /// Reads values with `|` or `,` between them.
+    /// Reads values with `|` or `,` between them; the word `any` adds nothing to them.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let mut values: Vec<String> = text
             .split(['|', ','])
             .map(|value| value.trim().to_uppercase())
-            .filter(|value| !value.is_empty())
+            .filter(|value| !value.is_empty() && value != ANY)
             .collect();
         values.sort_unstable();
         values.dedup();
