@@ -98,6 +98,17 @@ pub struct UpdateRecord {
     pub changed: Vec<StateField>,
 }
 
+/// A study that was brought from linked clusters and has been removed from the embedded archive again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    /// Which study.
+    pub study_instance_uid: Uid,
+    /// The stations that had given it.
+    pub sources: Vec<StationName>,
+    /// How many instances of it were removed.
+    pub instances: u64,
+}
+
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -114,6 +125,8 @@ pub enum Event {
     PatientsLinked(PatientsLinked),
     /// Something was done with an update of a study.
     Update(UpdateRecord),
+    /// A visitor was removed.
+    Expired(Expired),
 }
 
 /// The kind of an [`Event`], as a word.
@@ -128,6 +141,8 @@ pub enum EventKind {
     PatientsLinked,
     /// An update of a study.
     Update,
+    /// A visitor that was removed.
+    Expired,
 }
 
 impl EventKind {
@@ -138,6 +153,7 @@ impl EventKind {
             EventKind::Disclosure => "disclosure",
             EventKind::PatientsLinked => "patients_linked",
             EventKind::Update => "update",
+            EventKind::Expired => "expired",
         }
     }
 }
@@ -261,6 +277,7 @@ impl AuditRecord {
                 (EventKind::PatientsLinked, None, serde_json::to_string(linked)?)
             }
             Event::Update(record) => (EventKind::Update, None, serde_json::to_string(record)?),
+            Event::Expired(expired) => (EventKind::Expired, None, serde_json::to_string(expired)?),
         };
         let mut record = AuditRecord {
             sequence,
@@ -307,6 +324,7 @@ impl AuditRecord {
             }),
             (EventKind::PatientsLinked, _) => Ok(Event::PatientsLinked(serde_json::from_str(&self.detail)?)),
             (EventKind::Update, _) => Ok(Event::Update(serde_json::from_str(&self.detail)?)),
+            (EventKind::Expired, _) => Ok(Event::Expired(serde_json::from_str(&self.detail)?)),
             _ => Ok(Event::Disclosure(serde_json::from_str(&self.detail)?)),
         }
     }

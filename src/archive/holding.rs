@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use rusqlite::Connection;
+
 use super::object::ObjectFile;
-use super::{Archive, ArchiveError};
+use super::{Archive, ArchiveError, StoredInstance};
 use crate::model::{AeTitle, IMPLEMENTATION_CLASS_UID, Uid};
 
 /// What was stored of a study at one moment.
@@ -51,18 +53,31 @@ impl Holding {
 impl Archive {
     /// Looks at what is stored of a study: at the first bytes of each file.
     pub fn holding(&self, study_instance_uid: &Uid) -> Result<Holding, ArchiveError> {
+        loop {
+            let instances = self.instances(study_instance_uid.as_str(), None)?;
+            match self.look_at(study_instance_uid, &instances) {
+                // Another process is removing it.
+                Err(_) if self.instances(study_instance_uid.as_str(), None)? != instances => {}
+                looked => return looked,
+            }
+        }
+    }
+
+    fn look_at(
+        &self,
+        study_instance_uid: &Uid,
+        instances: &[StoredInstance],
+    ) -> Result<Holding, ArchiveError> {
+        let kept_aside = |index: &Connection| Ok(kept_aside(index, study_instance_uid)?);
         let mut holding = Holding {
             study_instance_uid: study_instance_uid.clone(),
-            sop_instance_uids: Vec::new(),
+            sop_instance_uids: Vec::with_capacity(instances.len()),
             senders: BTreeSet::new(),
             was_imported: false,
-            kept_aside: self
-                .0
-                .readers
-                .with(|index| Ok(kept_aside(index, study_instance_uid)?))?,
-            bytes: 0,
+            kept_aside: self.0.readers.with(kept_aside)?,
+            bytes: instances.iter().map(|instance| instance.bytes).sum(),
         };
-        for instance in self.instances(study_instance_uid.as_str(), None)? {
+        for instance in instances {
             let object = ObjectFile::open(&instance.path)?;
             // A file that was written elsewhere tells of its way to that place.
             let meta = object
@@ -72,15 +87,14 @@ impl Archive {
                 Some(sender) => drop(holding.senders.insert(sender)),
                 None => holding.was_imported = true,
             }
-            holding.sop_instance_uids.push(instance.sop_instance_uid);
-            holding.bytes += instance.bytes;
+            holding.sop_instance_uids.push(instance.sop_instance_uid.clone());
         }
         Ok(holding)
     }
 }
 
 /// How many instances are kept aside that are of the study, by their own data or by those stored under their UIDs.
-pub(super) fn kept_aside(index: &rusqlite::Connection, study_instance_uid: &Uid) -> rusqlite::Result<u64> {
+pub(super) fn kept_aside(index: &Connection, study_instance_uid: &Uid) -> rusqlite::Result<u64> {
     let mut statement = index.prepare_cached(
         "SELECT count(*) FROM kept_aside WHERE study_instance_uid = ?1 OR sop_instance_uid IN
          (SELECT i.uid FROM study JOIN series ON series.study = study.key JOIN instance i ON i.series = series.key

@@ -146,6 +146,15 @@ fn what(record: &AuditRecord) -> String {
         }
         Ok(Event::PatientsLinked(linked)) => patients_linked(&linked),
         Ok(Event::Update(record)) => update_sentence(&record),
+        Ok(Event::Expired(expired)) => {
+            let sources: Vec<&str> = expired.sources.iter().map(|source| source.as_str()).collect();
+            format!(
+                "visitor {} from {} expired, {} instances",
+                expired.study_instance_uid,
+                sources.join(", "),
+                expired.instances
+            )
+        }
         Err(_) => "unreadable: see 'impaxlink audit verify'".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Durations as people write them: `500ms`, `5s`, `2m`, `1h30m`.
+//! Durations as people write them: `500ms`, `5s`, `2m`, `1h30m`, and `30d` where something is kept.
 //!
 //! Invariant: what `show_duration` writes, `parse_duration` reads back to the same value.
 
@@ -19,6 +19,22 @@ pub fn parse_duration(text: &str) -> Result<Duration, Invalid> {
         return Err(invalid());
     }
     Ok(duration)
+}
+
+/// The most days that something is kept.
+const MOST_DAYS: u64 = 36_500;
+
+/// Reads how long something is kept: days like `30d`, up to 36500d, or a shorter duration as [`parse_duration`] does.
+pub fn parse_keeping(text: &str) -> Result<Duration, Invalid> {
+    let rule = "it is a number of days like 30d, from 1d to 36500d, or a duration like 12h";
+    let invalid = || Invalid::new("duration", text, rule);
+    let Some(days) = text.strip_suffix('d') else {
+        return parse_duration(text).map_err(|_| invalid());
+    };
+    match days.parse::<u64>() {
+        Ok(days @ 1..=MOST_DAYS) => Ok(Duration::from_secs(days * 24 * 60 * 60)),
+        _ => Err(invalid()),
+    }
 }
 
 /// Writes a duration with the largest units that keep it exact to the millisecond: `1h30m`, `5s`, `1500ms`.
@@ -54,6 +70,27 @@ mod tests {
             assert_eq!(show_duration(duration), text);
         }
         assert_eq!(show_duration(Duration::from_millis(1500)), "1500ms");
+    }
+
+    #[test]
+    fn what_is_kept_is_kept_for_days() {
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        assert_eq!(parse_keeping("30d").ok(), days(30));
+        assert_eq!(parse_keeping("36500d").ok(), days(36_500));
+        assert_eq!(parse_keeping("24h").ok(), days(1));
+        for text in [
+            "",
+            "d",
+            "0d",
+            "36501d",
+            "-1d",
+            "1.5d",
+            "30",
+            "1d12h",
+            "99999999999999999999d",
+        ] {
+            assert!(parse_keeping(text).is_err(), "{text}");
+        }
     }
 
     #[test]

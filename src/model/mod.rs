@@ -48,7 +48,7 @@ pub use cross_reference::{CrossReference, CrossReferenceBuilder};
 pub use csv_lines::BadLine;
 pub use daily_window::DailyWindow;
 pub use date_range::DateRange;
-pub use duration::{parse_duration, show_duration};
+pub use duration::{parse_duration, parse_keeping, show_duration};
 pub use fingerprint::Fingerprint;
 pub use host::{Endpoint, Host, parse_port};
 pub use implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};

@@ -13,10 +13,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::rules::{
-    is, is_absolute_path, is_count, is_days, is_duration, is_large_count, is_message_length, is_not_empty,
-    is_on_off, is_on_partial, is_pdu_length, is_small_number, is_socket_address, is_tls_callers,
+    is, is_absolute_path, is_count, is_days, is_duration, is_keeping, is_large_count, is_message_length,
+    is_not_empty, is_on_off, is_on_partial, is_pdu_length, is_small_number, is_socket_address,
+    is_tls_callers,
 };
-use super::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, OnPartial, StationName, parse_duration};
+use super::{
+    AeTitle, ClusterName, DailyWindow, Invalid, Issuer, OnPartial, StationName, parse_duration, parse_keeping,
+};
 
 /// Whether callers over TLS show a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +138,12 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "off",
         "whether the service brings the priors of a study that arrives: on or off",
         is_on_off,
+    ),
+    key(
+        "prefetch.keep",
+        "30d",
+        "how long a study of a linked cluster stays in the embedded archive after it was last brought or used",
+        is_keeping,
     ),
     key(
         "prefetch.quiet_time",
@@ -400,6 +409,11 @@ impl Settings {
     pub fn worklist_poll(&self) -> Option<Duration> {
         self.text("prefetch.worklist.poll")
             .and_then(|text| parse_duration(text).ok())
+    }
+
+    /// How long visitors are kept.
+    pub fn prefetch_keep(&self) -> Duration {
+        parse_keeping(self.text("prefetch.keep").unwrap_or_default()).unwrap_or(Duration::MAX)
     }
 
     /// The hours in which priors are brought; `None` for all.

@@ -8,6 +8,7 @@
 //! - `find`: queries answered for all clusters; `conflicts`: studies met that stand for two patients
 //! - `store`: objects taken into the embedded archive; `retrieve`: objects given to where they are wanted
 //! - [`control`]: the socket by which commands speak to the service
+//! - [`expiry`]: visitors that leave the embedded archive
 //! - `records`: what queries leave in the store
 //! - `cross_reference`: which patient IDs are one person's
 //! - `schedule`, `health`: whether links answer
@@ -23,6 +24,7 @@ pub mod control;
 mod cross_reference;
 #[cfg(test)]
 mod examples;
+pub mod expiry;
 mod find;
 mod health;
 mod limits;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::conflicts::Conflicts;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
 use super::cross_reference::KnownPatients;
+use super::expiry::expire_visitors;
 use super::health::watch_links;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
@@ -26,6 +27,7 @@ use super::records::Records;
 use super::reload::{ReloadRequests, Reloader};
 use super::schedule::Schedule;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
+use crate::audit::Attribution;
 use crate::link::{EmbeddedArchive, Turns};
 use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
 
@@ -81,8 +83,8 @@ pub enum Ended {
     AtOnce,
 }
 
-/// Runs the service on the store at `path` until a signal ends it.
-pub fn run(path: &Path) -> Result<Ended, ServeError> {
+/// Runs the service on the store at `path` until a signal ends it. What it removes is recorded as done by `attribution`.
+pub fn run(path: &Path, attribution: Attribution) -> Result<Ended, ServeError> {
     if !path.exists() {
         // Makes it with its folders, where the lock's file can then be.
         Store::open(path, Access::ReadWrite).map_err(ServeError::Store)?;
@@ -93,7 +95,7 @@ pub fn run(path: &Path) -> Result<Ended, ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
-    let ended = runtime.block_on(serve(path, &lock));
+    let ended = runtime.block_on(serve(path, &lock, attribution));
     match ended {
         Ok(Ended::AtOnce) => runtime.shutdown_background(),
         _ => runtime.shutdown_timeout(LAST_WRITES),
@@ -113,11 +115,11 @@ fn allow_many_sockets() {
     }
 }
 
-async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
+async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Result<Ended, ServeError> {
     // First of all: a signal that comes while we start must not kill us half-way.
     let mut signals = Signals::new().map_err(ServeError::System)?;
     let open = || Store::open(path, Access::ReadWrite).map_err(ServeError::Store);
-    let (store, health_store) = (open()?, open()?);
+    let (store, health_store, copies) = (open()?, open()?, open()?);
     let configuration = store.configuration().map_err(ServeError::Store)?;
     let snapshot = Snapshot::load(configuration).map_err(ServeError::Unusable)?;
     let address = snapshot.settings().listen();
@@ -137,6 +139,7 @@ async fn serve(path: &Path, lock: &ServiceLock) -> Result<Ended, ServeError> {
     let (reloads, requests) = ReloadRequests::new();
     tokio::spawn(Reloader::new(Arc::clone(&service), store, listening, listening_for_tls).run(requests));
     tokio::spawn(watch_links(Arc::clone(&service), health_store));
+    tokio::spawn(expire_visitors(Arc::clone(&service), copies, attribution));
     tokio::spawn(notify::keep_watchdog_quiet());
     let answers = Answers {
         service: Arc::clone(&service),

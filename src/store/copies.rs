@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::{Deserialize, Serialize};
 
+use super::audit_log::append;
 use super::configuration::{json, list, moment, optional, parsed, unreadable, word};
 use super::{Store, StoreError};
+use crate::audit::{Attribution, Event, Expired};
 use crate::model::{AeTitle, ClusterName, StationName, Uid};
 
 /// What a study was brought for.
@@ -105,6 +107,8 @@ impl CopyRecord {
 const COLUMNS: &str = "study_instance_uid, station, embedded, source, cluster, source_titles, held_before, first_brought, \
     last_brought, instances, purpose, last_use, expired_at";
 
+const MAY_EXPIRE: &str = "embedded = 1 AND expired_at IS NULL AND is_home = 0";
+
 /// What has expired and is brought again begins anew.
 const PUT: &str = "INSERT INTO copy (study_instance_uid, station, source, cluster, source_titles, embedded, held_before, \
     first_brought, last_brought, instances, purpose) VALUES (:study, :station, :source, \
@@ -116,7 +120,7 @@ const PUT: &str = "INSERT INTO copy (study_instance_uid, station, source, cluste
     held_before = iif(expired_at IS NULL, held_before, excluded.held_before), \
     first_brought = iif(expired_at IS NULL, first_brought, excluded.first_brought), \
     instances = iif(expired_at IS NULL, instances, 0) + excluded.instances, \
-    last_use = iif(expired_at IS NULL, last_use, NULL), expired_at = NULL";
+    last_use = iif(expired_at IS NULL, last_use, NULL), is_home = iif(expired_at IS NULL, is_home, 0), expired_at = NULL";
 
 const TITLES: &str =
     "SELECT ae_title FROM station WHERE name = ?1 OR cluster = (SELECT cluster FROM station WHERE name = ?1)";
@@ -162,6 +166,61 @@ impl Store {
                 note.execute(params![study, at]).map(drop)
             })
         })
+    }
+
+    /// What is on record of copies in the embedded archive, study by study, that have neither been brought nor used since
+    /// then, from any source. Those that are kept for good are left out.
+    pub fn quiet_copies(&self, since: Timestamp) -> Result<Vec<CopyRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM copy WHERE {MAY_EXPIRE} AND study_instance_uid IN \
+             (SELECT study_instance_uid FROM copy WHERE {MAY_EXPIRE} GROUP BY study_instance_uid \
+             HAVING max(max(last_brought, coalesce(last_use, last_brought))) < ?1) \
+             ORDER BY study_instance_uid"
+        );
+        let read = || {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            statement.query_map([since.as_microsecond()], record)?.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// Keeps a copy in the embedded archive for good: it is at home by now.
+    pub fn keep_for_good(&self, study: &Uid) -> Result<(), StoreError> {
+        let sql = format!("UPDATE copy SET is_home = 1 WHERE {MAY_EXPIRE} AND study_instance_uid = ?1");
+        self.write_without_sync(|connection| connection.execute(&sql, [study.as_str()]).map(drop))
+    }
+
+    /// Has `remove` remove a copy from the embedded archive, and puts on record that it has expired, unless it was brought
+    /// or used since then, or `remove` says that it was not removed. Meanwhile nobody begins to bring the study.
+    pub fn expire_copy<E: From<StoreError>>(
+        &self,
+        expired: &Expired,
+        quiet_since: Timestamp,
+        attribution: &Attribution,
+        remove: impl FnOnce() -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let transaction = self.begin_write()?;
+        let study = expired.study_instance_uid.as_str();
+        let sql = format!(
+            "SELECT count(*) > 0 AND total(max(last_brought, coalesce(last_use, last_brought)) >= ?2) = 0 \
+             FROM copy WHERE {MAY_EXPIRE} AND study_instance_uid = ?1"
+        );
+        let quiet = transaction.query_row(&sql, params![study, quiet_since.as_microsecond()], |row| {
+            row.get(0)
+        });
+        if !self.sqlite::<bool>(quiet)? || !remove()? {
+            return Ok(false);
+        }
+        let sql = format!("UPDATE copy SET expired_at = ?2 WHERE {MAY_EXPIRE} AND study_instance_uid = ?1");
+        let written = transaction
+            .execute(&sql, params![study, Timestamp::now().as_microsecond()])
+            .and_then(|_| {
+                let event = Event::Expired(expired.clone());
+                append(&transaction, &self.cluster_uid, attribution, &event)
+            })
+            .and_then(|()| transaction.commit());
+        self.sqlite(written)?;
+        Ok(true)
     }
 
     fn put_copy(&self, copy: &Copy, held: u64) -> Result<(), StoreError> {

@@ -125,9 +125,7 @@ fn from_record(record: AuditRecord) -> rusqlite::Result<SavedGeneration> {
             attribution: record.attribution,
             changes,
         }),
-        Event::Disclosure(_) | Event::PatientsLinked(_) | Event::Update(_) => {
-            Err(rusqlite::Error::QueryReturnedNoRows)
-        }
+        _ => Err(rusqlite::Error::QueryReturnedNoRows),
     }
 }
 

@@ -6,10 +6,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use dicom_dictionary_std::tags;
-use impaxlink::archive::{Archive, Level, Outcome, reindex};
+use impaxlink::archive::{Archive, ArchiveError, Level, Outcome, reindex};
 
 use super::support::archive::{Object, files, found, new_archive};
 use super::support::killed::Killed;
+use super::support::service::wait_for;
 
 const ROOT: &str = "ARCHIVE_REMOVAL_ROOT";
 
@@ -47,6 +48,14 @@ fn stored_files(root: &Path) -> Vec<PathBuf> {
     files(&root.join("files"))
 }
 
+/// A process that another test has begun holds the lock until it becomes another program.
+fn reindex_alone(root: &Path) {
+    wait_for("the archive for itself", || match reindex(root, |_| {}) {
+        Err(ArchiveError::InUse(_)) => false,
+        reindexed => reindexed.map(|_| true).unwrap(),
+    });
+}
+
 /// The index agrees with the files, also when it is made again.
 fn assert_agrees(archive: Archive) -> Archive {
     let (root, stats) = (archive.path().to_owned(), archive.stats().unwrap());
@@ -60,7 +69,7 @@ fn assert_agrees(archive: Archive) -> Archive {
     assert_eq!(stored_files(&root).len() as u64, stats.instances);
     let before = patients();
     drop(archive);
-    reindex(&root, |_| {}).unwrap();
+    reindex_alone(&root);
     let archive = Archive::open(&root).unwrap();
     assert_eq!(archive.stats().unwrap(), stats);
     assert_eq!(patients(), before);
@@ -139,7 +148,7 @@ fn a_crash_after_the_index_brings_nothing_back() {
     // The same, and the index is made again before anybody opens it.
     assert!(remove(&archive, 2));
     drop(archive);
-    reindex(&root, |_| {}).unwrap();
+    reindex_alone(&root);
     assert_eq!(stored_files(&root).len(), 0);
     assert_eq!(Archive::open(&root).unwrap().stats().unwrap().instances, 0);
 }

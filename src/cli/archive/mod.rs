@@ -2,6 +2,7 @@
 //!
 //! Invariant: only an import makes an archive; the others find one or say that there is none.
 
+mod expire;
 mod import;
 mod reindex;
 mod stats;
@@ -31,6 +32,8 @@ pub enum ArchiveCommand {
     Reindex(reindex::ReindexArgs),
     /// Show how much is stored, and what was kept aside
     Stats(stats::StatsArgs),
+    /// Remove studies of linked clusters that nobody has used for long
+    Expire(expire::ExpireArgs),
 }
 
 /// Runs the subcommand.
@@ -39,6 +42,7 @@ pub fn run(ui: &mut Ui, command: ArchiveCommand) -> anyhow::Result<ExitStatus> {
         ArchiveCommand::Import(args) => import::run(ui, args),
         ArchiveCommand::Reindex(args) => reindex::run(ui, args),
         ArchiveCommand::Stats(args) => stats::run(ui, args),
+        ArchiveCommand::Expire(args) => expire::run(ui, args),
     }
 }
 

@@ -43,10 +43,15 @@ pub fn run(ui: &mut Ui, args: ServeArgs) -> anyhow::Result<ExitStatus> {
         return print_unit(ui);
     }
     start_log(ui)?;
-    Ok(match service::run(ui.store_path())? {
-        Ended::Drained { .. } => ExitStatus::Done,
-        Ended::AtOnce => ExitStatus::Interrupted,
-    })
+    Ok(
+        match service::run(
+            ui.store_path(),
+            attribution::with_command("impaxlink serve".to_owned()),
+        )? {
+            Ended::Drained { .. } => ExitStatus::Done,
+            Ended::AtOnce => ExitStatus::Interrupted,
+        },
+    )
 }
 
 fn print_unit(ui: &mut Ui) -> anyhow::Result<ExitStatus> {

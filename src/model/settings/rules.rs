@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::model::{Invalid, parse_duration};
+use crate::model::{Invalid, parse_duration, parse_keeping};
 
 pub(super) fn is<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<(), Invalid> {
     text.parse::<T>().map(drop)
@@ -13,6 +13,10 @@ pub(super) fn is<T: std::str::FromStr<Err = Invalid>>(text: &str) -> Result<(), 
 
 pub(super) fn is_duration(text: &str) -> Result<(), Invalid> {
     parse_duration(text).map(drop)
+}
+
+pub(super) fn is_keeping(text: &str) -> Result<(), Invalid> {
+    parse_keeping(text).map(drop)
 }
 
 pub(super) fn is_socket_address(text: &str) -> Result<(), Invalid> {

@@ -14,7 +14,9 @@ CREATE TABLE copy (
     purpose            TEXT    NOT NULL CHECK (purpose IN ('retrieve', 'prefetch', 'update', 'service')),
     last_use           INTEGER,
     expired_at         INTEGER,
+    -- Found to be at home by now: it does not expire.
+    is_home            INTEGER NOT NULL DEFAULT 0 CHECK (is_home IN (0, 1)),
     PRIMARY KEY (study_instance_uid, station, source)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX copy_embedded ON copy (study_instance_uid) WHERE embedded = 1 AND expired_at IS NULL;
+CREATE INDEX copy_embedded ON copy (study_instance_uid) WHERE embedded = 1 AND expired_at IS NULL AND is_home = 0;
