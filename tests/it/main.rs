@@ -12,6 +12,7 @@ mod archive_matching;
 mod archive_peers;
 mod archive_removal;
 mod command_line;
+mod cross_reference;
 mod demo;
 mod dimse_acceptor;
 mod dimse_misbehaviour;
