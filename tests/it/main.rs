@@ -11,6 +11,7 @@ mod archive_import;
 mod archive_matching;
 mod archive_peers;
 mod archive_removal;
+mod check;
 mod command_line;
 mod cross_reference;
 mod demo;

@@ -76,7 +76,7 @@ async fn fill(asked: &mut Asked, station: &Station, settings: &Settings, tls: &L
     };
     let Some(endpoint) = &station.endpoint else { return };
     // The time is up a little later, so that it is told what was waited for.
-    let shorter = |wait: Duration| wait.min(limit.mul_f32(0.9));
+    let shorter = |wait: Duration| wait.min(limit * 9 / 10);
     options.connect_timeout = shorter(options.connect_timeout);
     options.tls_timeout = shorter(options.tls_timeout);
     options.associate_timeout = shorter(options.associate_timeout);

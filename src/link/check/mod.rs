@@ -30,7 +30,7 @@ pub use self::item::{Item, Outcome, Subject};
 use self::ours::Ours;
 use super::EmbeddedArchive;
 use super::cluster_query::ClusterTold;
-use super::tls::{LinkTls, own_certificate_expires};
+use super::tls::{LinkTls, own_certificate};
 use crate::archive::{ArchiveError, Stats};
 use crate::model::{Configuration, Generation, Kind, Settings, Station, StationName, Uid, in_full};
 
@@ -88,7 +88,7 @@ impl Review {
         let now = Timestamp::now();
         let ours = Ours::new(&self.configuration, &self.cluster_uid, &self.service);
         let mut local = Items::of(Subject::Local);
-        let certificate = own_certificate_expires(&self.configuration.settings);
+        let certificate = own_certificate(&self.configuration.settings);
         local::judge(&mut local, self, &ours, certificate, now);
         let mut all = local.all;
         for (place, (station, of_station)) in learned.iter().enumerate() {
