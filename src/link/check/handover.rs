@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::conversation::calling;
 use super::ServiceState;
-use super::ask::address_towards;
+use super::ask::our_address_towards;
 pub use super::ours::Destination;
 use super::ours::{destination, ports};
 use crate::link::tls::own_certificate;
@@ -39,7 +39,7 @@ pub async fn handover(
     within: Duration,
 ) -> Handover {
     let address = match &station.endpoint {
-        Some(endpoint) => address_towards(endpoint, within).await,
+        Some(endpoint) => our_address_towards(endpoint, within).await,
         None => None,
     };
     let mut ports = ports(configuration, service);
