@@ -192,6 +192,10 @@ pub(super) fn judge(items: &mut Items, station: &Station, moved: Moved, ours: &O
         Moved::Tried(Ok(retrieved), took) => (retrieved, took),
     };
     if retrieved.fetched > 0 {
+        // What could not be told before has shown itself.
+        items
+            .all
+            .retain(|item| item.outcome != super::Outcome::Unknown || item.check != "move_destination");
         let detail = format!(
             "an image that was moved here arrived in {}, in {} ms",
             retrieved.station,
