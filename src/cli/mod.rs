@@ -31,6 +31,7 @@ mod output;
 mod patient;
 mod query;
 mod reload;
+mod retrieve;
 mod rule;
 mod rules_file;
 mod serve;
@@ -127,6 +128,7 @@ enum Command {
     /// Keep the cross-reference: which patient IDs of different issuers are one person's
     #[command(subcommand)]
     Patient(patient::PatientCommand),
+    Retrieve(retrieve::RetrieveArgs),
     /// See and change the tables that give a study's specialty and body part
     #[command(subcommand)]
     Mapping(mapping::MappingCommand),
@@ -234,6 +236,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Serve(args) => serve::run(ui, args),
         Command::Query(args) => query::run(ui, args),
         Command::Patient(command) => patient::run(ui, command),
+        Command::Retrieve(args) => retrieve::run(ui, args),
     }
 }
 

@@ -34,6 +34,7 @@ mod peers;
 mod query_embedded;
 mod query_ends;
 mod reference;
+mod retrieve;
 mod rule;
 mod service;
 mod station;

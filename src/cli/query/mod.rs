@@ -32,7 +32,7 @@ use crate::model::{Configuration, Issuer, Kind, StationName, Told, parse_duratio
 use asking::{Asking, Cut};
 use closing::Closing;
 use filters::Filters;
-use records::Records;
+pub use records::Records;
 pub use view::EntryView;
 
 /// Search the local cluster and the linked clusters, and show their studies as one list.
@@ -76,7 +76,7 @@ pub struct QueryArgs {
 /// Runs the command.
 pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     let mut query = args.filters.to_query()?;
-    let records = Records::open(ui)?;
+    let records = Records::open(ui, records::COMMAND)?;
     let configuration = Arc::new(records.configuration()?);
     query.meant_issuers = meant_issuers(&configuration, &args.caller);
     let cross_reference = records.cross_reference(&query)?;
@@ -181,7 +181,8 @@ fn meant_issuers(configuration: &Configuration, caller: &str) -> Vec<Issuer> {
     }
 }
 
-fn named_stations(configuration: &Configuration, names: &[String]) -> anyhow::Result<Vec<StationName>> {
+/// The stations of these names.
+pub fn named_stations(configuration: &Configuration, names: &[String]) -> anyhow::Result<Vec<StationName>> {
     let named = names.iter().map(|name| {
         let station = configuration
             .stations

@@ -21,20 +21,26 @@ use crate::model::{
 };
 use crate::store::{Access, LinkHealth, LinkReport, Store, StoreError};
 
+/// How a query is named in the audit.
+pub const COMMAND: &str = "impaxlink query";
+
 /// The store, as far as it is open to a query.
 pub struct Records {
     store: Option<Store>,
     is_read_only: bool,
+    /// The command on whose behalf, for the audit.
+    command: &'static str,
 }
 
 impl Records {
     /// Opens the store; where there is none, there is no station either.
-    pub fn open(ui: &Ui) -> anyhow::Result<Self> {
+    pub fn open(ui: &Ui, command: &'static str) -> anyhow::Result<Self> {
         // Where nobody can tell, opening it says why.
         if !ui.store_path().try_exists().unwrap_or(true) {
             return Ok(Records {
                 store: None,
                 is_read_only: true,
+                command,
             });
         }
         let written = Store::open(ui.store_path(), Access::ReadWrite);
@@ -49,6 +55,7 @@ impl Records {
         Ok(Records {
             store: Some(store),
             is_read_only,
+            command,
         })
     }
 
@@ -95,7 +102,7 @@ impl Records {
             stations: stations.map(|station| station.name.clone()).collect(),
             keywords: keywords(query),
         };
-        let attribution = asker();
+        let attribution = asker(self.command);
         self.write(ui, |store| store.record_disclosure(&attribution, &disclosure));
     }
 
@@ -146,8 +153,8 @@ impl Records {
     }
 }
 
-fn asker() -> Attribution {
-    attribution::with_command("impaxlink query".to_owned())
+fn asker(command: &str) -> Attribution {
+    attribution::with_command(command.to_owned())
 }
 
 /// The ledger of a query that is about to be put.
@@ -156,7 +163,7 @@ pub fn begin_ledger(configuration: &Configuration, caller: Caller, query: &Query
     QueryLedger {
         id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
         at,
-        asker: Asker::User(asker().person().to_owned()),
+        asker: Asker::User(asker(COMMAND).person().to_owned()),
         asked_as: caller,
         generation: configuration.generation,
         level: query.level,

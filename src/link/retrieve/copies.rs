@@ -60,8 +60,8 @@ struct Asked {
     link_reports: Vec<LinkReport>,
 }
 
-/// Asks all stations that may be sources, and the destination.
-pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: &CancellationToken) -> Found {
+/// The stations that may be sources, each to be asked or skipped with the reason.
+pub fn sources_to_ask(request: &RetrieveRequest) -> Vec<Target> {
     let narrowing = Narrowing {
         from: request.from.clone(),
         local_only: false,
@@ -72,17 +72,22 @@ pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: 
         },
     };
     let (configuration, query) = (&request.configuration, query(request));
-    let mut targets = plan(
+    plan(
         configuration,
         &Caller::Internal,
         &query,
         &narrowing,
         Timestamp::now(),
-    );
+    )
+}
+
+/// Asks all stations that may be sources, and the destination.
+pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: &CancellationToken) -> Found {
+    let mut targets = sources_to_ask(request);
     if !targets.iter().any(|target| target.station == destination) {
         targets.push(archive(destination));
     }
-    let asked = ask(request, query, &targets, cancel).await;
+    let asked = ask(request, query(request), &targets, cancel).await;
     sort_out(request, &targets, asked, destination)
 }
 

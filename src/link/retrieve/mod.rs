@@ -26,6 +26,7 @@ mod request;
 mod storing;
 mod wanted;
 
+pub use copies::sources_to_ask;
 pub use errand::retrieve;
 pub use report::{RetrieveError, Retrieved, SourceReport, Unanswered};
 pub use request::{Method, Progress, RetrieveRequest, Scope};

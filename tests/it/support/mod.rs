@@ -20,6 +20,7 @@ pub mod orthanc;
 pub mod process;
 pub mod raw_association;
 pub mod reference;
+pub mod retrieve;
 pub mod retrievers;
 pub mod scp;
 pub mod service;

@@ -1,0 +1,5 @@
+//! `retrieve`, with real archives as sources and destinations; fake peers for what those don't do.
+
+mod ends;
+mod misbehaviour;
+mod peers;

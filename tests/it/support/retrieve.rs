@@ -1,0 +1,69 @@
+//! A cluster with an archive, and studies to be brought to it.
+//!
+//! Invariant: what a retrieve brought is asked of the archive itself, not of the retrieve.
+
+use serde_json::Value;
+
+use super::env::{Env, Run};
+use super::studies::{Federation, Study};
+
+/// A cluster whose archive station PACS is the one that impaxlink keeps.
+pub fn embedded() -> Env {
+    let env = Env::new();
+    let add = ["station", "add", "PACS", "--kind", "archive", "--embedded"];
+    env.impaxlink(&add).success();
+    env
+}
+
+/// A study of two series, with so many instances in each.
+pub fn study(instances_per_series: usize) -> Study {
+    let mut study = Federation::new(77, 4).sites[0].studies[0].clone();
+    for series in &mut study.series {
+        series.instances = (1..=instances_per_series)
+            .map(|number| format!("{}.{number}", series.uid))
+            .collect();
+    }
+    study
+}
+
+/// The study with only some of its instances, by their place in their series.
+pub fn part(study: &Study, takes: impl Fn(usize) -> bool) -> Study {
+    let mut part = study.clone();
+    for series in &mut part.series {
+        let kept = series
+            .instances
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| takes(*place));
+        series.instances = kept.map(|(_, uid)| uid.clone()).collect();
+    }
+    part
+}
+
+/// Retrieves with `--json`; the run, and what it says of the one study.
+#[track_caller]
+pub fn retrieve(env: &Env, arguments: &[&str]) -> (Run, Value) {
+    let run = env.impaxlink(&[&["retrieve", "--json"], arguments].concat());
+    let item = run.json()["items"][0].clone();
+    (run, item)
+}
+
+/// How many instances of the study the archive of the cluster lists.
+#[track_caller]
+pub fn there(env: &Env, study: &Study) -> usize {
+    let asked = [
+        "query",
+        "--local",
+        "--study-uid",
+        &study.uid,
+        "--level",
+        "image",
+        "--json",
+    ];
+    let document = env.impaxlink(&asked).json();
+    let Some(series) = document["items"][0]["series"].as_array() else {
+        return 0;
+    };
+    let images = |series: &Value| series["images"].as_array().map_or(0, Vec::len);
+    series.iter().map(images).sum()
+}
