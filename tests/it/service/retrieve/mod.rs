@@ -1,3 +1,4 @@
 //! C-MOVE and C-GET of the service, by DCMTK's `movescu` and `getscu`.
 
+mod linked;
 mod local;
