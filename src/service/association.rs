@@ -174,7 +174,7 @@ impl Connection<'_> {
         if caller.calls.speaks_linked() && !station.is_linked() {
             log(&"linked syntax from a station that is not linked: its presentation context is rejected");
         }
-        let keeps_objects = snapshot
+        let takes_objects = self.service.arrivals.are_expected_of(&station.name) || snapshot
             .configuration()
             .stations
             .iter()
@@ -183,7 +183,7 @@ impl Connection<'_> {
             caller,
             services: services(station),
             objects: ObjectsServed {
-                taken: if keeps_objects { is_storage } else { |_| false },
+                taken: if takes_objects { is_storage } else { |_| false },
                 given: is_storage,
                 held,
             },

@@ -61,6 +61,7 @@ use cross_reference::KnownPatients;
 use limits::WaitingRoom;
 use records::Records;
 use rejections::RejectionLog;
+use retrieve::Arrivals;
 use schedule::Schedule;
 
 /// What the parts of a running service share.
@@ -77,6 +78,7 @@ struct Service {
     turns: Arc<Turns>,
     /// Those of retrieves among them.
     retrieve_turns: Turns,
+    arrivals: Arrivals,
     archive: EmbeddedArchive,
     conflicts: Conflicts,
     known_patients: Arc<KnownPatients>,

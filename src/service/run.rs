@@ -24,6 +24,7 @@ use super::health::watch_links;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
 use super::records::Records;
+use super::retrieve::Arrivals;
 use super::reload::{ReloadRequests, Reloader};
 use super::schedule::Schedule;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
@@ -190,6 +191,7 @@ fn new_service(
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
         retrieve_turns: Turns::default(),
+        arrivals: Arrivals::default(),
         archive: EmbeddedArchive::of_store(store.path()),
         conflicts: Conflicts::default(),
         known_patients,

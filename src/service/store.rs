@@ -31,6 +31,9 @@ pub(super) async fn store(
     request: StoreRequest,
     object: &mut IncomingObject<'_>,
 ) -> Status {
+    if let Some(status) = service.arrivals.hand_over(station, &request, object).await {
+        return status;
+    }
     let snapshot = service.in_force.pin();
     let stations = &snapshot.configuration().stations;
     if !stations.iter().any(|station| station.is_embedded()) {

@@ -10,7 +10,9 @@
 //! - `destination`: where a C-MOVE goes
 //! - `delivery`: objects to there or to the caller, and the counts
 //! - `files`, `peers`: objects out of the embedded archive, and from other stations
+//! - `arrivals`: those that a station sends to our listener, as it knows no C-GET
 
+mod arrivals;
 mod asked;
 mod delivery;
 mod destination;
@@ -18,6 +20,7 @@ mod files;
 mod holdings;
 mod peers;
 
+pub(super) use self::arrivals::Arrivals;
 pub(super) use self::files::held_syntaxes;
 
 use std::collections::HashMap;
