@@ -235,9 +235,15 @@ impl Association {
         self.context(id).is_some() || self.object_context(id).is_some() || sends_in()
     }
 
+    /// The message ID that our next request has. Objects that are moved name it as their originator, and may come before
+    /// any answer.
+    pub fn message_id_ahead(&self) -> u16 {
+        self.last_message_id.checked_add(1).unwrap_or(1)
+    }
+
     /// A message ID that was not used for a while; never 0.
     pub(super) fn next_message_id(&mut self) -> u16 {
-        self.last_message_id = self.last_message_id.checked_add(1).unwrap_or(1);
+        self.last_message_id = self.message_id_ahead();
         self.last_message_id
     }
 

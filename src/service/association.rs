@@ -174,11 +174,12 @@ impl Connection<'_> {
         if caller.calls.speaks_linked() && !station.is_linked() {
             log(&"linked syntax from a station that is not linked: its presentation context is rejected");
         }
-        let takes_objects = self.service.arrivals.are_expected_of(&station.name) || snapshot
-            .configuration()
-            .stations
-            .iter()
-            .any(|station| station.is_embedded());
+        let takes_objects = self.service.arrivals.are_expected_of(&station.name)
+            || snapshot
+                .configuration()
+                .stations
+                .iter()
+                .any(|station| station.is_embedded());
         Ok(Admission {
             caller,
             services: services(station),

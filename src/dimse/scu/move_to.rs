@@ -47,11 +47,6 @@ pub enum MoveEvent {
 }
 
 impl Move<'_> {
-    /// The message ID of the request, by which the objects name it as their originator.
-    pub fn message_id(&self) -> u16 {
-        self.request.message_id.unwrap_or_default()
-    }
-
     /// The next response, which must come `within` that time. Cancel-safe. After the end: the end again.
     pub async fn next(&mut self, within: Duration) -> Result<MoveEvent, Error> {
         if let Some(end) = &self.end {

@@ -28,5 +28,6 @@ mod wanted;
 
 pub use copies::sources_to_ask;
 pub use errand::retrieve;
+pub use proposals::{SOP_CLASSES, TRANSFER_SYNTAXES};
 pub use report::{RetrieveError, Retrieved, SourceReport, Unanswered};
 pub use request::{Method, Progress, RetrieveRequest, Scope};

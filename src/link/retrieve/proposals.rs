@@ -15,7 +15,7 @@ use crate::model::Uid;
 const OTHERS: usize = 2;
 
 /// What archives store in, the likeliest first.
-const TRANSFER_SYNTAXES: [&str; 20] = [
+pub const TRANSFER_SYNTAXES: [&str; 20] = [
     uids::EXPLICIT_VR_LITTLE_ENDIAN,
     uids::IMPLICIT_VR_LITTLE_ENDIAN,
     uids::JPEG_LOSSLESS_SV1,
@@ -40,7 +40,7 @@ const TRANSFER_SYNTAXES: [&str; 20] = [
 ];
 
 /// The SOP classes that are met where a source does not name them, the likeliest first.
-const SOP_CLASSES: [&str; 42] = [
+pub const SOP_CLASSES: [&str; 42] = [
     uids::CT_IMAGE_STORAGE,
     uids::MR_IMAGE_STORAGE,
     uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE,

@@ -82,7 +82,10 @@ impl Arrivals {
         object: &mut IncomingObject<'_>,
     ) -> Option<Status> {
         let instance = &request.sop_instance_uid;
-        let message_id = request.move_originator.as_ref().map(|(_, message_id)| *message_id);
+        let message_id = request
+            .move_originator
+            .as_ref()
+            .map(|(_, message_id)| *message_id);
         let objects = self.waiting().iter().find_map(|waiting| {
             let is_meant = waiting.station == *station
                 && waiting.instances.contains(instance)
@@ -118,7 +121,9 @@ impl Arrivals {
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
         self.objects.close();
-        self.arrivals.waiting().retain(|waiting| !waiting.objects.is_closed());
+        self.arrivals
+            .waiting()
+            .retain(|waiting| !waiting.objects.is_closed());
     }
 }
 

@@ -9,16 +9,14 @@ use tokio::time::timeout;
 use super::super::admission::Calls;
 use super::super::{Service, Snapshot};
 use crate::dimse::{
-    Association, Error, ObjectContext, ObjectFlow, ProposedObjects, RequestorOptions, RetrieveRequest,
-    Status, StoreObject, connect,
+    Association, Error, MAX_CONTEXTS, ObjectContext, ObjectFlow, ProposedObjects, RequestorOptions,
+    RetrieveRequest, Status, StoreObject, connect,
 };
 use crate::link::{Turn, association_failure, calling, requestor_options};
 use crate::model::{ASSOCIATIONS_TO_STATION, AeTitle, Endpoint, Station, Uid};
 
 /// How often in a row an association may be lost, or not be made.
 const MAX_LOSSES: u32 = 2;
-/// The most presentation contexts of an association (PS3.8 9.3.2.2).
-const MAX_CONTEXTS: usize = 128;
 
 /// The kind of an object: SOP class and transfer syntax.
 pub(super) type ObjectKind = (Uid, Uid);

@@ -9,7 +9,7 @@
 //! - `holdings`: who holds it, best first
 //! - `destination`: where a C-MOVE goes
 //! - `delivery`: objects to there or to the caller, and the counts
-//! - `files`, `peers`: objects out of the embedded archive, and from other stations
+//! - `files`, `peers`: objects out of the embedded archive, and from other stations; `requests`: what those are asked, `getting`, `moving`: in which way
 //! - `arrivals`: those that a station sends to our listener, as it knows no C-GET
 
 mod arrivals;
@@ -17,8 +17,11 @@ mod asked;
 mod delivery;
 mod destination;
 mod files;
+mod getting;
 mod holdings;
+mod moving;
 mod peers;
+mod requests;
 
 pub(super) use self::arrivals::Arrivals;
 pub(super) use self::files::held_syntaxes;

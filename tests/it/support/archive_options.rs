@@ -9,6 +9,8 @@ pub struct ArchiveOptions {
     pub move_destinations: Vec<(&'static str, u16)>,
     /// Off, each small answer may wait 40 ms for an acknowledgement, as with most installations.
     pub tcp_nodelay: bool,
+    /// Further arguments of its command line; dcmqrscp takes them.
+    pub arguments: Vec<&'static str>,
     /// Speak over TLS alone; Orthanc can.
     pub tls: Option<ArchiveTls>,
 }
@@ -29,6 +31,7 @@ impl ArchiveOptions {
             max_pdu: 16_384,
             move_destinations: Vec::new(),
             tcp_nodelay: true,
+            arguments: Vec::new(),
             tls: None,
         }
     }

@@ -61,6 +61,7 @@ impl Dcmqrscp {
         let mut process = Process::start(
             bound_to_us("dcmqrscp")
                 .arg("-v")
+                .args(&options.arguments)
                 .arg("-c")
                 .arg(&configuration)
                 .env("TCP_NODELAY", if options.tcp_nodelay { "1" } else { "0" }),

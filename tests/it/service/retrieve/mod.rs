@@ -2,3 +2,5 @@
 
 mod linked;
 mod local;
+mod sources;
+mod trouble;
