@@ -134,6 +134,11 @@ impl Incoming {
     ///
     /// Blocks until the disk has it: not for an async thread. Concurrent calls share their commits.
     pub fn finish(self) -> Result<Outcome, ArchiveError> {
+        self.finish_of_study().map(|(outcome, _)| outcome)
+    }
+
+    /// As [`Incoming::finish`], and tells of which study the object is.
+    pub fn finish_of_study(self) -> Result<(Outcome, Uid), ArchiveError> {
         let kept = self.scanner.finish().map_err(ArchiveError::Unreadable)?;
         let description =
             Description::read(&kept, &self.transfer_syntax_uid).map_err(ArchiveError::NoPlace)?;
@@ -144,6 +149,7 @@ impl Incoming {
         {
             return Err(ArchiveError::Contradiction(tag));
         }
+        let study = description.study_instance_uid.clone();
         let path = &self.temporary.path;
         let file = self.file.into_inner().map_err(|error| error.into_error());
         let file = file.map_err(ArchiveError::io("write", path))?;
@@ -162,7 +168,7 @@ impl Incoming {
         };
         loop {
             if let Some(outcome) = finished.store()? {
-                return Ok(outcome);
+                return Ok((outcome, study));
             }
         }
     }

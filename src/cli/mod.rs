@@ -29,7 +29,7 @@ mod moment;
 mod nearest;
 mod output;
 mod patient;
-mod priors;
+mod prefetch;
 mod query;
 mod reload;
 mod retrieve;
@@ -126,11 +126,11 @@ enum Command {
     #[command(subcommand, visible_alias = "stations")]
     Station(station::StationCommand),
     Query(query::QueryArgs),
-    Priors(priors::PriorsArgs),
     /// Keep the cross-reference: which patient IDs of different issuers are one person's
     #[command(subcommand)]
     Patient(patient::PatientCommand),
     Retrieve(retrieve::RetrieveArgs),
+    Prefetch(prefetch::PrefetchArgs),
     /// See and change the tables that give a study's specialty and body part
     #[command(subcommand)]
     Mapping(mapping::MappingCommand),
@@ -237,9 +237,9 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Demo(args) => demo::run(ui, args),
         Command::Serve(args) => serve::run(ui, args),
         Command::Query(args) => query::run(ui, args),
-        Command::Priors(args) => priors::run(ui, args),
         Command::Patient(command) => patient::run(ui, command),
         Command::Retrieve(args) => retrieve::run(ui, args),
+        Command::Prefetch(args) => prefetch::run(ui, args),
     }
 }
 

@@ -20,7 +20,7 @@ use super::view::Document;
 use super::{Format, change};
 use crate::model::{Configuration, Generation, Kind, Station, StationName};
 use crate::service::control::{self, ControlError, ServiceStatus};
-use crate::store::{Access, LinkHealth, SavedGeneration, Store};
+use crate::store::{Access, JobCounts, LinkHealth, SavedGeneration, Store};
 
 /// Show the service, the generations saved and in force, and each link's health.
 #[derive(Debug, clap::Args)]
@@ -65,6 +65,7 @@ struct Known {
     last_save: Option<SavedGeneration>,
     health: BTreeMap<StationName, LinkHealth>,
     missing: BTreeMap<StationName, u64>,
+    prefetch: JobCounts,
 }
 
 fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
@@ -76,6 +77,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
     Ok(Known {
         last_save: store.saved_generation(configuration.generation)?,
         health: store.link_health()?,
+        prefetch: store.prefetch_counts()?,
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
     })
@@ -101,9 +103,35 @@ struct StatusView {
     ending: bool,
     reload_refused: Option<String>,
     links: Vec<LinkView>,
-    queues: BTreeMap<String, u64>,
+    queues: QueuesView,
     /// Studies met by the running service whose UID stands for two patients; null where none runs.
     conflicts: Option<usize>,
+}
+
+/// What waits to be done.
+#[derive(Debug, Serialize)]
+struct QueuesView {
+    /// Priors to be brought.
+    prefetch: QueueView,
+}
+
+/// One queue.
+#[derive(Debug, Serialize)]
+struct QueueView {
+    queued: u64,
+    running: u64,
+    /// Given up: they want a person.
+    failed: u64,
+}
+
+impl From<JobCounts> for QueueView {
+    fn from(counts: JobCounts) -> Self {
+        QueueView {
+            queued: counts.queued,
+            running: counts.running,
+            failed: counts.failed,
+        }
+    }
 }
 
 /// One link of it.
@@ -170,7 +198,9 @@ impl Picture {
             ending: service.is_some_and(|service| service.ending),
             reload_refused: service.and_then(|service| Some(service.refused.as_ref()?.reason.clone())),
             links: self.links().map(|station| self.link_view(station)).collect(),
-            queues: BTreeMap::new(),
+            queues: QueuesView {
+                prefetch: self.saved.prefetch.into(),
+            },
             conflicts: service.map(|service| service.conflicts),
         }
     }
@@ -216,7 +246,7 @@ impl Picture {
     }
 
     fn tell(&self, ui: &mut Ui) -> anyhow::Result<()> {
-        for line in self.facts() {
+        for line in self.facts().into_iter().chain(self.prefetch_queue()) {
             ui.line(&line)?;
         }
         if self.links().next().is_none() {
@@ -273,12 +303,26 @@ impl Picture {
         lines
     }
 
+    /// The queue of priors, where there is anything in it.
+    fn prefetch_queue(&self) -> Option<String> {
+        let JobCounts {
+            queued,
+            running,
+            failed,
+        } = self.saved.prefetch;
+        let counts = [(queued, "queued"), (running, "running"), (failed, "failed")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        (!counts.is_empty()).then(|| format!("prefetch: {}: impaxlink prefetch list", counts.join(", ")))
+    }
+
     /// One line to standard error with what is not well, if anything is not.
     fn tell_troubles(&self) {
         let mut troubles: Vec<String> = match &self.service {
             None => self.facts(),
             Some(_) => self.facts().into_iter().skip(1).collect(),
         };
+        troubles.extend(self.prefetch_queue().filter(|_| self.saved.prefetch.failed > 0));
         let down = self.links().filter(|station| self.health_word(station) == "down");
         troubles.extend(down.map(|station| {
             let state = state(station, &self.saved.health, self.now);

@@ -67,9 +67,9 @@ impl Identity {
         })
     }
 
-    /// Our certificate, as peers see it.
-    pub fn certificate(&self) -> Option<PeerCertificate> {
-        self.chain.first().map(|der| PeerCertificate::new(der))
+    /// When our certificate expires; `None` where that can't be read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.chain.first().and_then(|certificate| expires(certificate))
     }
 }
 
@@ -237,12 +237,21 @@ impl PeerCertificate {
         fingerprint(&self.der)
     }
 
-    /// The end of its validity (RFC 5280 4.1.2.5); `None` where that can't be read.
+    /// When it expires; `None` where that can't be read.
     pub fn expires(&self) -> Option<Timestamp> {
-        let certificate = x509_cert::Certificate::from_der(&self.der).ok()?;
-        let end = certificate.tbs_certificate().validity().not_after;
-        Timestamp::from_second(i64::try_from(end.to_unix_duration().as_secs()).ok()?).ok()
+        expires(&self.der)
     }
+}
+
+/// The end of a certificate's validity (RFC 5280 4.1.2.5).
+fn expires(der: &[u8]) -> Option<Timestamp> {
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let end = certificate
+        .tbs_certificate()
+        .validity()
+        .not_after
+        .to_unix_duration();
+    Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()
 }
 
 fn provider() -> Arc<CryptoProvider> {

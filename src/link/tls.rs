@@ -9,9 +9,10 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::dimse::{
-    AcceptorTls, Authorities, CallerCertificates, CallerTrust, Identity, PeerCertificate, RequestorTls,
-    TlsSetupError,
+    AcceptorTls, Authorities, CallerCertificates, CallerTrust, Identity, RequestorTls, TlsSetupError,
 };
 use crate::model::{Configuration, Fingerprint, Settings, Station, TlsCallers};
 
@@ -121,12 +122,10 @@ impl LinkTls {
     }
 }
 
-/// Our certificate, where one is set.
-pub fn own_certificate(settings: &Settings) -> Option<Result<PeerCertificate, TlsError>> {
+/// When our certificate expires, where one is set; `None` within where that can't be read.
+pub fn own_certificate_expires(settings: &Settings) -> Option<Result<Option<Timestamp>, TlsError>> {
     settings.path(CERTIFICATE)?;
-    identity(settings)
-        .map(|identity| identity.certificate())
-        .transpose()
+    Some(identity(settings).map(|identity| identity.expires()))
 }
 
 /// TLS for the callers of the service, where `tls.listen` is set.

@@ -1,6 +1,6 @@
 //! A prior that is to be brought to the local cluster: what is wanted, and how far it has come.
 //!
-//! Invariant: a wanted prior has at least one source. Which priors are wanted is for `priors` to say; who brings them,
+//! Invariant: a prior in the queue has at least one source. Which priors are wanted is for `priors` to say; who brings them,
 //! and that nobody brings one twice, is the store's.
 
 use std::str::FromStr;

@@ -115,17 +115,7 @@ pub(super) fn link_request(
     cross_reference: Arc<CrossReference>,
     targets: Vec<Target>,
 ) -> Request {
-    let now = Timestamp::now();
-    let mut health: BTreeMap<StationName, LinkHealth> = BTreeMap::new();
-    let mut resting = BTreeMap::new();
-    for (name, failures_in_a_row, wait) in locked(&service.links).failing(Instant::now()) {
-        let known = LinkHealth {
-            failures_in_a_row,
-            ..LinkHealth::default()
-        };
-        health.insert(name.clone(), known);
-        resting.extend(wait.map(|wait| (name.clone(), now + wait)));
-    }
+    let (health, resting) = failing_links(service);
     Request {
         configuration: Arc::clone(snapshot.configuration()),
         query: Arc::new(query),
@@ -138,6 +128,26 @@ pub(super) fn link_request(
         resting,
         turns: Some(Arc::clone(&service.turns)),
     }
+}
+
+/// The links that keep failing, and until when those rest.
+pub(super) fn failing_links(
+    service: &Service,
+) -> (
+    BTreeMap<StationName, LinkHealth>,
+    BTreeMap<StationName, Timestamp>,
+) {
+    let (mut health, mut resting) = (BTreeMap::new(), BTreeMap::new());
+    let now = Timestamp::now();
+    for (name, failures_in_a_row, wait) in locked(&service.links).failing(Instant::now()) {
+        let known = LinkHealth {
+            failures_in_a_row,
+            ..LinkHealth::default()
+        };
+        health.insert(name.clone(), known);
+        resting.extend(wait.map(|wait| (name.clone(), now + wait)));
+    }
+    (health, resting)
 }
 
 /// The station of a target.

@@ -11,6 +11,7 @@
 //! - [`expiry`]: visitors that leave the embedded archive
 //! - `records`: what queries leave in the store
 //! - `cross_reference`: which patient IDs are one person's
+//! - `prefetch`, `arriving`: priors brought when a study arrives or is scheduled, and the queue of them
 //! - `schedule`, `health`: whether links answer
 //! - `notify`: what the service manager is told
 //!
@@ -18,6 +19,7 @@
 //! runs on an async thread.
 
 mod admission;
+mod arriving;
 mod association;
 mod conflicts;
 pub mod control;
@@ -30,6 +32,7 @@ mod health;
 mod limits;
 mod listener;
 mod notify;
+mod prefetch;
 mod records;
 mod rejections;
 mod reload;
@@ -55,6 +58,7 @@ pub use snapshot::{InForce, Snapshot, Unusable};
 use crate::link::{EmbeddedArchive, Turns};
 use crate::model::Uid;
 use crate::model::in_full;
+use arriving::ArrivingStudies;
 use conflicts::Conflicts;
 use control::RefusedReload;
 use cross_reference::KnownPatients;
@@ -78,9 +82,11 @@ struct Service {
     turns: Arc<Turns>,
     /// Those of retrieves among them.
     retrieve_turns: Turns,
-    arrivals: Arrivals,
+    /// Those whose priors are brought when nothing more of them comes.
+    arriving: ArrivingStudies,
     archive: EmbeddedArchive,
     conflicts: Conflicts,
+    arrivals: Arrivals,
     known_patients: Arc<KnownPatients>,
     records: Records,
     state: Mutex<State>,

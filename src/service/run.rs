@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::arriving::ArrivingStudies;
 use super::conflicts::Conflicts;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
 use super::cross_reference::KnownPatients;
@@ -23,6 +24,7 @@ use super::expiry::expire_visitors;
 use super::health::watch_links;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
+use super::prefetch::Prefetch;
 use super::records::Records;
 use super::reload::{ReloadRequests, Reloader};
 use super::retrieve::Arrivals;
@@ -128,6 +130,7 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     let bound = bind(address)?;
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let control = bind_control(path, lock)?;
+    let prefetch = Prefetch::of(open()?).map_err(ServeError::Store)?;
     let (records, record_writer) = Records::new(open()?);
     let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
     let service = new_service(&store, snapshot, bound.local(), records, known_patients);
@@ -141,6 +144,7 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     tokio::spawn(Reloader::new(Arc::clone(&service), store, listening, listening_for_tls).run(requests));
     tokio::spawn(watch_links(Arc::clone(&service), health_store));
     tokio::spawn(expire_visitors(Arc::clone(&service), copies, attribution));
+    prefetch.start(&service);
     tokio::spawn(notify::keep_watchdog_quiet());
     let answers = Answers {
         service: Arc::clone(&service),
@@ -191,9 +195,10 @@ fn new_service(
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
         retrieve_turns: Turns::default(),
-        arrivals: Arrivals::default(),
+        arriving: ArrivingStudies::default(),
         archive: EmbeddedArchive::of_store(store.path()),
         conflicts: Conflicts::default(),
+        arrivals: Arrivals::default(),
         known_patients,
         records,
         state: Mutex::new(State {

@@ -9,7 +9,7 @@ use super::{Service, chain};
 use crate::archive::{Announced, ArchiveError, Outcome};
 use crate::dimse::{IncomingObject, Status, StoreRequest, uids};
 use crate::link::EmbeddedArchive;
-use crate::model::{AeTitle, Settings, StationName, Uid};
+use crate::model::{AeTitle, PREFETCH_ON_ARRIVAL, Settings, StationName, Uid};
 
 /// How many fragments wait to be written.
 const WAITING_FRAGMENTS: usize = 8;
@@ -64,7 +64,12 @@ pub(super) async fn store(
     }
     drop(fragments);
     match writing.await {
-        Ok(Ok(Some(outcome))) => {
+        Ok(Ok(Some((outcome, study)))) => {
+            // What a linked cluster sends is a visitor: it has no visitors of its own.
+            let is_acquired = source.is_none_or(|station| !station.is_linked());
+            if outcome == Outcome::Stored && is_acquired && snapshot.settings().is_on(PREFETCH_ON_ARRIVAL) {
+                service.arriving.note(study);
+            }
             if outcome == Outcome::KeptAside {
                 tracing::warn!(
                     "an instance from {station} was kept aside: other data are stored under its UID"
@@ -96,12 +101,12 @@ fn write(
     settings: &Settings,
     announced: Announced,
     mut fragments: mpsc::Receiver<Fragment>,
-) -> Result<Option<Outcome>, ArchiveError> {
+) -> Result<Option<(Outcome, Uid)>, ArchiveError> {
     let mut incoming = archive.open(settings)?.receive(announced)?;
     while let Some(fragment) = fragments.blocking_recv() {
         match fragment {
             Fragment::Bytes(bytes) => incoming.write(&bytes)?,
-            Fragment::End => return incoming.finish().map(Some),
+            Fragment::End => return incoming.finish_of_study().map(Some),
         }
     }
     Ok(None)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::configuration::{list, moment, optional, parsed, unreadable};
+use super::configuration::{list, optional, parsed, unreadable};
 use super::link_health::one_line;
 use super::prefetch_runner::{PrefetchRunner, has_ended};
 use super::{Store, StoreError, configuration};
@@ -141,6 +141,11 @@ impl Store {
         limit: usize,
         now: Timestamp,
     ) -> Result<Option<PrefetchJob>, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM prefetch_job WHERE state IN ('queued', 'running'))";
+        if !self.sqlite(self.connection.query_row(sql, [], |row| row.get(0)))? {
+            // A runner with nothing to do holds up no writer.
+            return Ok(None);
+        }
         let transaction = self.begin_write()?;
         let claim = || {
             self.free_abandoned(&transaction, now)?;
@@ -261,12 +266,6 @@ impl Store {
             Ok(counts)
         };
         self.sqlite(read())
-    }
-
-    /// When the next job in the queue is due; `None` where none waits.
-    pub fn next_prefetch(&self) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT min(next_try) FROM prefetch_job WHERE state = 'queued'";
-        self.sqlite(self.connection.query_row(sql, [], |row| moment(row, 0)))
     }
 
     /// Puts jobs that were given up, or wait for a retry, into the queue for now; all of them where `ids` is `None`.

@@ -106,8 +106,7 @@ fn listed(values: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// The text of a filter. A variable that a script forgot to set, or a pipe that brought nothing, is no filter.
-/// Reads a filter's text.
-pub fn filter(raw: &str) -> Result<String, String> {
+fn filter(raw: &str) -> Result<String, String> {
     let text = value::text(raw)?;
     if text.trim().is_empty() {
         return Err("it is empty: leave the option out to search for all".to_owned());
@@ -118,8 +117,7 @@ pub fn filter(raw: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Reads a patient ID, and shows none.
-pub fn patient_id(raw: &str) -> Result<PatientIdKey, String> {
+fn patient_id(raw: &str) -> Result<PatientIdKey, String> {
     value::text(raw)?.parse().map_err(without_value)
 }
 

@@ -80,13 +80,13 @@ fn conflict_cells(conflict: &Conflict, sources: &[Source], has_reports: bool) ->
 }
 
 /// `4711 (NORTH)`; an inferred domain ends in a question mark.
-pub fn identity(patient: &PatientId) -> String {
+fn identity(patient: &PatientId) -> String {
     let id = if patient.id.is_empty() { "-" } else { &patient.id };
     format!("{id} ({})", patient.domain)
 }
 
 /// `SITEB, cache (3 of 220 here)`.
-pub fn best(merged: &MergedStudy, sources: &[Source]) -> String {
+fn best(merged: &MergedStudy, sources: &[Source]) -> String {
     let Some(best) = merged.best_location() else {
         return "none".to_owned();
     };
@@ -141,7 +141,6 @@ fn images_table(ui: &mut Ui, all: &[SeriesAnswer]) -> anyhow::Result<()> {
     Ok(ui.table(table)?)
 }
 
-/// The value, or `-` for none.
-pub fn or_dash<T: ToString>(value: Option<T>) -> String {
+fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use super::super::conversation::calling;
 use super::ServiceState;
-use super::ask::our_address_towards;
+use super::ask::address_towards;
 pub use super::ours::Destination;
-use super::ours::{destination, ports};
-use crate::link::tls::own_certificate;
-use crate::model::{AeTitle, Configuration, Fingerprint, Station};
+use super::ours::{destinations, ports};
+use crate::model::{AeTitle, Configuration, Station};
 
 /// What one station's administrators need.
 #[derive(Debug, Clone)]
@@ -26,9 +25,7 @@ pub struct Handover {
     /// Where the service listens: plain DICOM, or TLS where the station is set to it.
     pub port: u16,
     /// Where its studies are moved to.
-    pub destination: Option<Destination>,
-    /// The fingerprint of our certificate, where one is set and can be read.
-    pub fingerprint: Option<Fingerprint>,
+    pub destinations: Vec<Destination>,
 }
 
 /// Gathers it, waiting for the name service no longer than `within`.
@@ -39,7 +36,7 @@ pub async fn handover(
     within: Duration,
 ) -> Handover {
     let address = match &station.endpoint {
-        Some(endpoint) => our_address_towards(endpoint, within).await,
+        Some(endpoint) => address_towards(endpoint, within).await,
         None => None,
     };
     let mut ports = ports(configuration, service);
@@ -50,10 +47,7 @@ pub async fn handover(
         ae_title: calling(station, &configuration.settings),
         address,
         port: ports.first().copied().unwrap_or_default(),
-        destination: destination(configuration, station, &ports),
-        fingerprint: own_certificate(&configuration.settings)
-            .and_then(Result::ok)
-            .map(|certificate| certificate.fingerprint()),
+        destinations: destinations(configuration, station, &ports),
         station: station.clone(),
     }
 }

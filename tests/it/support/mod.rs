@@ -10,6 +10,7 @@ pub mod archive;
 pub mod archive_options;
 pub mod brought;
 pub mod certificates;
+pub mod cluster;
 pub mod dcmqrscp;
 pub mod env;
 pub mod fake_peer;

@@ -2,7 +2,6 @@
 
 mod ends;
 mod flags;
-mod known_patients;
 mod linked;
 mod load;
 mod loops;

@@ -1,0 +1,282 @@
+//! `prefetch` against real sources and a real worklist.
+//!
+//! Invariant: what is in the archive afterwards is asked of the archive itself, not of what the command says.
+
+use serde_json::Value;
+
+use crate::support::cluster::{chest_ct, import, local_cluster};
+use crate::support::dcmqrscp::Dcmqrscp;
+use crate::support::env::Env;
+use crate::support::links::query;
+use crate::support::orthanc::Orthanc;
+use crate::support::process::free_port;
+use crate::support::studies::Study;
+use crate::support::wlmscpfs::{Scheduled, Wlmscpfs};
+
+/// Registers a station that is linked for prefetching alone.
+fn add_source(env: &Env, name: &str, port: u16) {
+    let port = port.to_string();
+    let address = [
+        "station",
+        "add",
+        name,
+        "--ae-title",
+        name,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ];
+    let links = ["--cluster-linking", "--link-prefetch", "--issuer", "NORTH"];
+    env.impaxlink(&[&address[..], &links[..]].concat()).success();
+}
+
+fn tomorrow(patient_ids: &[&str]) -> Vec<Scheduled> {
+    let day = jiff::ZonedDateTime::now().with_time_zone(jiff::tz::TimeZone::UTC);
+    let day = day.date().tomorrow().unwrap().strftime("%Y%m%d").to_string();
+    let scheduled = patient_ids.iter().enumerate().map(|(number, id)| Scheduled {
+        uid: format!("1.2.3.4.{number}"),
+        patient_id: (*id).to_owned(),
+        issuer: None,
+        patient_name: "DOE^JANE",
+        character_set: "ISO_IR 100",
+        accession_number: format!("W{number}"),
+        modality: "CT",
+        date: day.clone(),
+        procedure: "CT CHEST",
+    });
+    scheduled.collect()
+}
+
+fn add_worklist(env: &Env, worklist: &Wlmscpfs) {
+    let port = worklist.port.to_string();
+    let add = [
+        "station",
+        "add",
+        "RIS",
+        "--ae-title",
+        worklist.ae_title,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ];
+    env.impaxlink(&add).success();
+    env.impaxlink(&["config", "set", "prefetch.worklist.station", "RIS"])
+        .success();
+}
+
+/// How many instances the archive has of each study, by UID.
+fn held(env: &Env) -> Vec<(String, u64)> {
+    let (_, document) = query(env, &["--local"]);
+    let studies = document["items"].as_array().unwrap().iter();
+    let mut held: Vec<_> = studies
+        .map(|study| {
+            let uid = study["study_instance_uid"].as_str().unwrap().to_owned();
+            (uid, study["instances"].as_u64().unwrap())
+        })
+        .collect();
+    held.sort();
+    held
+}
+
+fn expected<'a>(studies: impl IntoIterator<Item = &'a Study>) -> Vec<(String, u64)> {
+    let mut expected: Vec<_> = studies
+        .into_iter()
+        .map(|study| (study.uid.clone(), study.instances() as u64))
+        .collect();
+    expected.sort();
+    expected
+}
+
+fn states(document: &Value) -> Vec<&str> {
+    let items = document["items"].as_array().unwrap().iter();
+    items.map(|item| item["state"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn who_is_scheduled_tomorrow_finds_their_priors_here() {
+    let env = local_cluster();
+    let (one, other, here) = (
+        chest_ct("4711", 2025, 3),
+        chest_ct("4712", 2024, 2),
+        chest_ct("4711", 2023, 2),
+    );
+    let siteb = Dcmqrscp::start("SITEB", [&one]);
+    let sitec = Orthanc::start("SITEC", [&other, &here]);
+    add_source(&env, "SITEB", siteb.port);
+    add_source(&env, "SITEC", sitec.port);
+    import(&env, [&here]);
+    let worklist = Wlmscpfs::start("WORKLIST", &tomorrow(&["4711", "4712", "4713"]));
+    add_worklist(&env, &worklist);
+
+    let plan = env.impaxlink(&["prefetch", "--worklist", "tomorrow", "--dry-run", "--json"]);
+    plan.success();
+    assert_eq!(states(&plan.json()), ["wanted", "wanted", "here"]);
+    assert_eq!(held(&env), expected([&here]), "a dry run fetches nothing");
+
+    let run = env.impaxlink(&["prefetch", "--worklist", "tomorrow"]);
+    let line = run.success();
+    assert!(
+        line.starts_with("prefetch: 3 priors of 3 patients: 2 fetched, 1 already here; "),
+        "{run:#?}"
+    );
+    assert_eq!(held(&env), expected([&one, &other, &here]));
+
+    let again = env.impaxlink(&["-q", "prefetch", "--worklist", "tomorrow"]);
+    assert_eq!((again.success(), again.stderr.as_str()), ("", ""));
+    let again = env.impaxlink(&["prefetch", "--worklist", "tomorrow", "--json"]);
+    again.success();
+    let summary = &again.json()["summary"];
+    assert_eq!(
+        (&summary["fetched"], &summary["already_here"]),
+        (&0.into(), &3.into()),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_source_that_is_down_is_tried_again_and_told() {
+    let env = local_cluster();
+    let (one, other) = (chest_ct("4711", 2025, 3), chest_ct("4711", 2024, 2));
+    let siteb = Dcmqrscp::start("SITEB", [&one]);
+    add_source(&env, "SITEB", siteb.port);
+    let sitec = Orthanc::start("SITEC", [&other]);
+    add_source(&env, "SITEC", sitec.port);
+    let queued = env.impaxlink(&["prefetch", "--patient-id", "4711", "--enqueue-only", "--json"]);
+    queued.success();
+    assert_eq!(states(&queued.json()), ["queued", "queued"]);
+    drop(sitec);
+    let run = env.impaxlink(&["-q", "prefetch", "run"]);
+    run.exits(3);
+    assert!(
+        run.stdout.is_empty() && run.stderr.lines().count() == 1,
+        "{run:#?}"
+    );
+    let told = "prefetch: 2 priors of 1 patient: 1 fetched, 1 failed (SITEC: connection refused";
+    assert!(run.stderr.starts_with(told), "{run:#?}");
+    assert!(
+        !run.stderr.contains("4711"),
+        "no patient data in a cron mail: {run:#?}"
+    );
+    assert_eq!(held(&env), expected([&one]));
+    let failed = env.impaxlink(&["prefetch", "list", "--state", "failed", "--json"]);
+    let failed = failed.json();
+    assert_eq!(
+        failed["items"][0]["attempts"], 4,
+        "the first time and three retries: {failed:#}"
+    );
+    let status = env.impaxlink(&["status", "--json"]).json();
+    assert_eq!(status["queues"]["prefetch"]["failed"], 1, "{status:#}");
+
+    let sitec = Orthanc::start("SITEC", [&other]);
+    let port = sitec.port.to_string();
+    env.impaxlink(&["station", "set", "SITEC", "--port", &port])
+        .success();
+    env.impaxlink(&["prefetch", "retry", "--all"]).success();
+    env.impaxlink(&["prefetch", "run"]).success();
+    assert_eq!(held(&env), expected([&one, &other]));
+}
+
+#[test]
+fn a_site_that_does_not_answer_leaves_the_rest_and_says_so() {
+    let env = local_cluster();
+    let one = chest_ct("4711", 2025, 2);
+    let siteb = Dcmqrscp::start("SITEB", [&one]);
+    add_source(&env, "SITEB", siteb.port);
+    add_source(&env, "SITEC", free_port());
+    let run = env.impaxlink(&["prefetch", "--patient-id", "4711"]);
+    let line = run.exits(3);
+    assert!(
+        line.starts_with("prefetch: 1 prior of 1 patient: 1 fetched; "),
+        "{run:#?}"
+    );
+    assert!(line.contains("INCOMPLETE: SITEC connection refused"), "{run:#?}");
+    assert_eq!(held(&env), expected([&one]));
+}
+
+#[test]
+fn what_is_missing_is_completed_from_the_next_source() {
+    let env = local_cluster();
+    let whole = chest_ct("4711", 2025, 4);
+    let mut part = whole.clone();
+    part.series[0].instances.truncate(1);
+    let siteb = Orthanc::start("SITEB", [&part]);
+    let sitec = Dcmqrscp::start("SITEC", [&whole]);
+    add_source(&env, "SITEB", siteb.port);
+    add_source(&env, "SITEC", sitec.port);
+    env.impaxlink(&["prefetch", "--patient-id", "4711"]).success();
+    // dcmqrscp tells no counts: that it has more, nobody can know before.
+    env.impaxlink(&["station", "set", "SITEC", "--priority", "5"])
+        .success();
+    env.impaxlink(&["prefetch", "--patient-id", "4711"]).success();
+    assert_eq!(held(&env), expected([&whole]));
+}
+
+#[test]
+fn a_study_names_its_patient_and_is_no_prior_of_its_own() {
+    let env = local_cluster();
+    let (at_hand, prior) = (chest_ct("4711", 2026, 2), chest_ct("4711", 2025, 2));
+    let siteb = Dcmqrscp::start("SITEB", [&at_hand, &prior]);
+    add_source(&env, "SITEB", siteb.port);
+    import(&env, [&at_hand]);
+    let run = env.impaxlink(&["prefetch", &at_hand.uid, "--json"]);
+    run.success();
+    let document = run.json();
+    assert_eq!(
+        document["items"][0]["study_instance_uid"],
+        prior.uid.as_str(),
+        "{document:#}"
+    );
+    assert_eq!(document["items"][0]["wanted_for"], at_hand.uid.as_str());
+    assert_eq!(held(&env), expected([&at_hand, &prior]));
+    let unknown = env.impaxlink(&["prefetch", "1.2.3.999"]);
+    unknown.fails_with(4, "no station has the study 1.2.3.999");
+}
+
+#[test]
+fn outside_its_hours_it_is_queued_and_left() {
+    let env = local_cluster();
+    let one = chest_ct("4711", 2025, 2);
+    let siteb = Dcmqrscp::start("SITEB", [&one]);
+    add_source(&env, "SITEB", siteb.port);
+    let now = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let hour = |ahead: i8| (now.hour() + ahead) % 24;
+    let hours = format!("{:02}:00-{:02}:00", hour(2), hour(3));
+    env.impaxlink(&["config", "set", "prefetch.hours", &hours])
+        .success();
+    let run = env.impaxlink(&["prefetch", "--patient-id", "4711"]);
+    let line = run.success();
+    assert!(
+        line.contains("1 queued until") && line.contains("(prefetch.hours)"),
+        "{run:#?}"
+    );
+    assert_eq!(held(&env), []);
+    env.impaxlink(&["prefetch", "run", "--now"]).success();
+    assert_eq!(held(&env), expected([&one]));
+}
+
+#[test]
+fn the_worklist_must_be_named_and_answer() {
+    let env = local_cluster();
+    let run = env.impaxlink(&["prefetch", "--worklist", "today"]);
+    run.fails_with(2, "no worklist station is named");
+    let port = free_port().to_string();
+    env.impaxlink(&[
+        "station",
+        "add",
+        "RIS",
+        "--ae-title",
+        "RIS",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ])
+    .success();
+    let run = env.impaxlink(&["prefetch", "--worklist", "today", "--worklist-station", "RIS"]);
+    run.fails_with(1, "the worklist of RIS failed: connection refused");
+    env.impaxlink(&["prefetch"]).exits(2);
+    env.impaxlink(&["prefetch", "drop", "7"])
+        .fails_with(4, "none of these jobs");
+}
