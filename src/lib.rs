@@ -4,7 +4,8 @@
 //! - [`model`]: the values of the domain
 //! - [`charset`]: text in the character sets of DICOM, for whoever reads or writes data sets
 //! - [`audit`]: what is recorded of every change and disclosure, and the chain that makes tampering show
-//! - [`store`]: the SQLite store: configuration, its history, the audit, the ledgers of past queries
+//! - [`store`]: the SQLite store: configuration, its history, the audit, the ledgers of past queries, the
+//!   cross-reference of patients
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
 //! - [`archive`]: the embedded archive: objects as DICOM files, and the index of them
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer

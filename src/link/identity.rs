@@ -53,15 +53,11 @@ impl HashKey {
         [hash.h1, hash.h2]
     }
 
-    fn text(self, text: &str) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
-        hasher.write(text.as_bytes());
-        hasher.finish()
-    }
-
     /// Never 0, which stands for what is not known.
     fn short(self, text: &str) -> u32 {
-        (self.text(text) as u32).max(1)
+        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        hasher.write(text.as_bytes());
+        (hasher.finish() as u32).max(1)
     }
 }
 
@@ -71,20 +67,22 @@ const NAMED: u32 = 1 << 31;
 /// Who the patient of a study is, as far as its copies have told. 0 stands for what is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    id: u64,
+    id: u32,
     domain: u32,
+    /// The person, where the cross-reference knows them by this or another ID.
+    person: u32,
     global_id: u32,
     name: u32,
     birth_date: u32,
 }
 
 impl Identity {
-    /// The patient of an answer. Whichever of a person's IDs it names, the same one stands for the person.
+    /// The patient of an answer.
     pub fn of(answer: &StudyAnswer, key: HashKey, known: &CrossReference) -> Self {
-        let representative = known.representative(&answer.patient_id);
-        let patient = representative.as_ref().unwrap_or(&answer.patient_id);
+        let patient = &answer.patient_id;
+        let representative = known.representative(patient);
         let global_id = answer.global_patient_id.as_deref();
-        let global_id = global_id.or_else(|| known.global_id(&answer.patient_id));
+        let global_id = global_id.or_else(|| known.global_id(patient));
         let domain = match &patient.domain {
             IssuerDomain::Named(issuer) => key.short(issuer.as_str()) | NAMED,
             IssuerDomain::Inferred(station) => key.short(station.as_str()) & !NAMED,
@@ -94,8 +92,9 @@ impl Identity {
             u32::from(date.year().unsigned_abs()) * 10_000 + date.month() as u32 * 100 + date.day() as u32
         });
         Identity {
-            id: key.text(&patient.id),
+            id: key.short(&patient.id),
             domain,
+            person: representative.map_or(0, |patient| (key.patient(&patient)[0] as u32).max(1)),
             global_id: global_id.map_or(0, |id| key.short(id)),
             name: name.map_or(0, |name| key.short(&name)),
             birth_date: digits.unwrap_or(0),
@@ -111,6 +110,7 @@ impl Identity {
             self.domain = other.domain;
         }
         let learn = |mine: &mut u32, theirs: u32| *mine = if *mine == 0 { theirs } else { *mine };
+        learn(&mut self.person, other.person);
         learn(&mut self.global_id, other.global_id);
         learn(&mut self.name, other.name);
         learn(&mut self.birth_date, other.birth_date);
@@ -121,6 +121,8 @@ impl Identity {
         let agree = |mine: u32, theirs: u32| mine == 0 || theirs == 0 || mine == theirs;
         if self.global_id != 0 && other.global_id != 0 {
             self.global_id == other.global_id
+        } else if self.person != 0 && self.person == other.person {
+            true
         } else if self.id != other.id {
             false
         } else if self.domain == other.domain {
@@ -246,6 +248,15 @@ mod tests {
         );
         elsewhere.global_patient_id = Some("G2".to_owned());
         assert!(!is_same(&of("4799", "NORTH"), &elsewhere));
+        let unnamed = answer("4788", inferred("PACS"), "DOE^JANE");
+        assert!(
+            is_same(&unnamed, &of("4788", "NORTH")),
+            "a copy by the same ID stays one"
+        );
+        assert!(
+            !is_same(&unnamed, &of("88", "HARBOUR")),
+            "whose ID it is nobody has said"
+        );
     }
 
     #[test]
