@@ -38,6 +38,7 @@ mod rules_file;
 mod serve;
 mod station;
 mod status;
+mod study;
 mod table;
 mod time;
 mod value;
@@ -126,6 +127,9 @@ enum Command {
     #[command(subcommand, visible_alias = "stations")]
     Station(station::StationCommand),
     Query(query::QueryArgs),
+    /// See what is known of a study, and who holds copies of it
+    #[command(subcommand)]
+    Study(study::StudyCommand),
     /// Keep the cross-reference: which patient IDs of different issuers are one person's
     #[command(subcommand)]
     Patient(patient::PatientCommand),
@@ -237,6 +241,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Demo(args) => demo::run(ui, args),
         Command::Serve(args) => serve::run(ui, args),
         Command::Query(args) => query::run(ui, args),
+        Command::Study(command) => study::run(ui, command),
         Command::Patient(command) => patient::run(ui, command),
         Command::Retrieve(args) => retrieve::run(ui, args),
         Command::Prefetch(args) => prefetch::run(ui, args),

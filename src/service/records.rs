@@ -1,16 +1,17 @@
-//! What queries leave in the store: their ledgers, and what they have seen of links.
+//! What queries and retrieves leave in the store: ledgers, what was seen of links, that a study was in use.
 //!
 //! Invariant: no query waits for the store. What comes faster than it can be written, beyond a bounded number, is lost
 //! and counted in the log. What was handed over before the end is written at the end.
 
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{chain, locked};
-use crate::model::QueryLedger;
-use crate::store::{LinkReport, Store};
+use crate::model::{QueryLedger, Uid};
+use crate::store::{LinkReport, Store, StudyUse};
 
 /// How many records wait to be written.
 const WAITING: usize = 4096;
@@ -22,6 +23,7 @@ const BATCH: usize = 256;
 enum Record {
     Ledger(Box<QueryLedger>),
     Link(LinkReport),
+    Use(StudyUse),
 }
 
 /// Takes what is to be written.
@@ -56,6 +58,14 @@ impl Records {
         self.put(Record::Link(report));
     }
 
+    /// Keeps that a client is given the study: a visitor in use does not expire.
+    pub(super) fn in_use(&self, study: &Uid) {
+        self.put(Record::Use(StudyUse {
+            study_instance_uid: study.clone(),
+            at: Timestamp::now(),
+        }));
+    }
+
     fn put(&self, record: Record) {
         if self.0.try_send(record).is_err() {
             tracing::warn!("the record of a query was not kept: {WAITING} wait to be written");
@@ -82,15 +92,17 @@ impl RecordWriter {
     async fn write(&self, records: Vec<Record>) {
         let store = Arc::clone(&self.store);
         let written = tokio::task::spawn_blocking(move || {
-            let (mut ledgers, mut reports) = (Vec::new(), Vec::new());
+            let (mut ledgers, mut reports, mut uses) = (Vec::new(), Vec::new(), Vec::new());
             for record in records {
                 match record {
                     Record::Ledger(ledger) => ledgers.push(*ledger),
                     Record::Link(report) => reports.push(report),
+                    Record::Use(used) => uses.push(used),
                 }
             }
             let store = locked(&store);
             store.record_link_health(&reports)?;
+            store.note_uses(&uses)?;
             store.record_ledgers(&ledgers)
         });
         if let Ok(Err(error)) = written.await {

@@ -41,6 +41,7 @@ mod store;
 mod store_history;
 mod store_processes;
 mod structural_check;
+mod study_copies;
 mod study_state;
 mod tls;
 mod unit;

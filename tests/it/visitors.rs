@@ -412,8 +412,11 @@ fn the_service_and_commands_expire_at_once_and_each_visitor_goes_once() {
         kind: Some(EventKind::Expired),
         ..AuditFilter::default()
     };
-    let audited = site.store().audit_records(&filter).unwrap();
-    assert_eq!(audited.len(), 3);
+    let store = site.store();
+    wait_for("each to be in the audit", || {
+        store.audit_records(&filter).unwrap().len() == 3
+    });
+    let audited = store.audit_records(&filter).unwrap();
     for record in audited {
         assert!(record.detail.contains("\"instances\":3"), "{}", record.detail);
     }

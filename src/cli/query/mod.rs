@@ -32,7 +32,7 @@ use crate::model::{Configuration, Issuer, Kind, StationName, Told, parse_duratio
 use asking::{Asking, Cut};
 use closing::Closing;
 use filters::Filters;
-pub use records::Records;
+pub use records::{Records, begin_ledger};
 pub use view::EntryView;
 
 /// Search the local cluster and the linked clusters, and show their studies as one list.

@@ -19,7 +19,7 @@ use super::{Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, 
 use super::{getting, moving};
 use crate::dimse::Status;
 use crate::model::{AeTitle, Station, Uid, in_full};
-use crate::store::{self, Access, Store};
+use crate::store::{self, Access, Store, StudyUse};
 
 /// How often, and after which waits, an archive is asked again that may not have indexed yet what it has taken.
 const ASK_AGAIN_AFTER: [Duration; 4] = [
@@ -38,6 +38,9 @@ pub async fn retrieve(
     cancel: CancellationToken,
 ) -> Result<Retrieved, RetrieveError> {
     let destination = Destination::of(request).await?;
+    if destination.archive.is_some() && !request.dry_run {
+        note_use(request).await;
+    }
     let mut found = find(request, destination.index, &cancel).await;
     if let (Some(detail), None) = (found.destination_failed.take(), &destination.archive) {
         return Err(RetrieveError::Destination {
@@ -54,6 +57,17 @@ pub async fn retrieve(
         errand.fetch_from(copy).await?;
     }
     Ok(errand.conclude(&copies, found))
+}
+
+/// Before anything is counted: what is there of a visitor that is wanted again does not expire meanwhile.
+async fn note_use(request: &RetrieveRequest) {
+    let path = request.store.clone();
+    let used = StudyUse {
+        study_instance_uid: request.study_instance_uid.clone(),
+        at: Timestamp::now(),
+    };
+    // Where it fails, putting on record what comes will tell.
+    let _ = spawn_blocking(move || Store::open(&path, Access::ReadWrite)?.note_uses(&[used])).await;
 }
 
 /// A retrieve under way.

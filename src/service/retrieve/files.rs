@@ -47,6 +47,7 @@ pub(in crate::service) async fn held_syntaxes(service: &Service) -> HashMap<Uid,
 
 /// Delivers what the embedded archive has of the study.
 pub(super) async fn deliver(source: &Source<'_>, delivery: &mut Delivery<'_, '_>) {
+    source.service.records.in_use(&source.study.uid);
     let archive = source.service.archive.clone();
     let settings = source.snapshot.settings().clone();
     let study = source.study.uid.clone();
