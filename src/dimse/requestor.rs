@@ -326,7 +326,7 @@ fn read_results(
     (accepted, refused)
 }
 
-/// The contexts in which objects may go this way. Received ones need the role too, which nobody has who was not given it.
+/// The contexts in which objects may go this way. Received ones need the role too.
 fn accepted_objects(
     flow: ObjectFlow,
     options: &RequestorOptions,
@@ -354,12 +354,14 @@ fn accepted_objects(
     accepted.collect()
 }
 
-/// Without an answer about a SOP class the requestor is its SCU alone (PS3.7 D.3.3.4.2).
+/// Without an answer about a SOP class the requestor is its SCU alone (PS3.7 D.3.3.4.2). A peer that forgets to answer, and
+/// sends all the same, is not refused: one that means it sends nothing.
 fn has_role(flow: ObjectFlow, sop_class_uid: &Uid, answer: &UserInformation) -> bool {
     let roles = answer.roles.iter().find(|(uid, _)| uid == sop_class_uid.as_str());
     match (flow, roles) {
-        (ObjectFlow::Sent, roles) => roles.is_none_or(|(_, roles)| roles.scu),
-        (ObjectFlow::Received, roles) => roles.is_some_and(|(_, roles)| roles.scp),
+        (_, None) => true,
+        (ObjectFlow::Sent, Some((_, roles))) => roles.scu,
+        (ObjectFlow::Received, Some((_, roles))) => roles.scp,
     }
 }
 

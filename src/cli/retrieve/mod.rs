@@ -168,7 +168,9 @@ pub fn run(ui: &mut Ui, args: RetrieveArgs) -> anyhow::Result<ExitStatus> {
     // A resolver that hangs would hold up the end otherwise.
     runtime.shutdown_background();
     let status = worst(views.iter().map(|(status, _)| *status).collect());
-    view::write(ui, views.into_iter().map(|(_, view)| view).collect())?;
+    if failed.is_none() || !views.is_empty() {
+        view::write(ui, views.into_iter().map(|(_, view)| view).collect())?;
+    }
     match (failed, retrieving.stopped()) {
         (Some(error), _) => Err(error),
         (None, Some(Stopped::Interrupted)) => Ok(ExitStatus::Interrupted),

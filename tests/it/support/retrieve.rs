@@ -40,6 +40,19 @@ pub fn part(study: &Study, takes: impl Fn(usize) -> bool) -> Study {
     part
 }
 
+/// The data sets of the study's instances, by UID, as they travel in Explicit VR Little Endian.
+pub fn data_sets(study: &Study) -> Vec<(String, Vec<u8>)> {
+    let data_set = |file: Vec<u8>| {
+        // Preamble, prefix, then the group length of the meta information with its value.
+        let length = u32::from_le_bytes(file[140..144].try_into().unwrap()) as usize;
+        file[144 + length..].to_vec()
+    };
+    study
+        .files()
+        .map(|(uid, file)| (uid.to_owned(), data_set(file)))
+        .collect()
+}
+
 /// Retrieves with `--json`; the run, and what it says of the one study.
 #[track_caller]
 pub fn retrieve(env: &Env, arguments: &[&str]) -> (Run, Value) {

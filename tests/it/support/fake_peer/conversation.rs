@@ -15,6 +15,7 @@ use dicom_ul::pdu::{
     AbortRQSource, AssociationAC, AssociationRJ, AssociationRQ, MAXIMUM_PDU_SIZE, PDataValue, PDataValueType,
     Pdu, PresentationContextResultReason, UserVariableItem, read_pdu, write_pdu,
 };
+use impaxlink::dimse::{Command, CommandField};
 use rustix::net::connect_unspec;
 
 use super::message::{Assembler, C_CANCEL_RQ, Incoming, encode, pack, response};
@@ -42,6 +43,7 @@ pub fn play(stream: TcpStream, script: &[Step], note: Note) {
         assembler: Assembler::default(),
         current: None,
         cancelled: false,
+        answers: 0,
         packing: Packing::TwoPdus,
         interval: None,
         answer_as: None,
@@ -67,6 +69,8 @@ struct Conversation<'a> {
     assembler: Assembler,
     current: Option<Incoming>,
     cancelled: bool,
+    /// How many of our own requests the requestor has answered.
+    answers: usize,
     packing: Packing,
     interval: Option<Duration>,
     answer_as: Option<u16>,
@@ -92,6 +96,12 @@ impl Conversation<'_> {
             Step::AwaitCancel => self.read_until(|it| it.cancelled),
             Step::Match(status, identifier) => self.send_match(*status, identifier),
             Step::Matches(flood) => self.flood(flood),
+            Step::Object(uid, data_set) => {
+                let answers = self.answers;
+                self.send_object(uid, data_set, true)?;
+                self.read_until(|it| it.answers > answers)
+            }
+            Step::BrokenObject(uid, data_set) => self.send_object(uid, data_set, false),
             Step::End(status, comment) => self.send_response(*status, None, comment),
             Step::EndlessIdentifier(limit) => self.send_endless_identifier(*limit),
             Step::Raw(bytes) => self.write(bytes),
@@ -206,6 +216,23 @@ impl Conversation<'_> {
         self.send(&pack(self.packing, current.context_id, command, data_set))
     }
 
+    fn send_object(&mut self, uid: &str, data_set: &[u8], is_whole: bool) -> Result<(), Ended> {
+        let proposed = self.association.iter().flat_map(|it| &it.presentation_contexts);
+        let mut of_class = proposed.filter(|it| it.abstract_syntax == uids::CT_IMAGE_STORAGE);
+        let context_id = of_class.next().expect("CT images are proposed").id;
+        let mut command = Command::request(CommandField::C_STORE_RQ, 7, uids::CT_IMAGE_STORAGE);
+        command.sop_instance = Some(uid.to_owned());
+        command.has_data_set = true;
+        let data = PDataValue {
+            presentation_context_id: context_id,
+            value_type: PDataValueType::Data,
+            is_last: is_whole,
+            data: data_set.to_vec(),
+        };
+        self.send(&pack(Packing::TwoPdus, context_id, command.encode(), None))?;
+        self.send(&[Pdu::PData { data: vec![data] }])
+    }
+
     fn current(&self) -> &Incoming {
         self.current
             .as_ref()
@@ -317,6 +344,8 @@ impl Conversation<'_> {
         if request.command == C_CANCEL_RQ {
             (self.note)(&mut |record| record.cancelled.push(request.message_id));
             self.cancelled = true;
+        } else if CommandField(request.command).is_response() {
+            self.answers += 1;
         } else {
             (self.note)(&mut |record| record.requests.push(request.clone()));
             self.current = Some(incoming);

@@ -34,6 +34,10 @@ pub enum Step {
     Match(u16, Identifier),
     /// Pending matches, each made from its number.
     Matches(Flood),
+    /// A C-STORE-RQ of a CT image with this instance UID and data set, as a sub-operation of a C-GET; waits for its answer.
+    Object(String, Vec<u8>),
+    /// The same, but its last fragment never comes.
+    BrokenObject(String, Vec<u8>),
     /// The final response, with Error Comment where it isn't empty.
     End(u16, &'static str),
     /// A pending response whose identifier never ends: PDVs of 16 KiB, until the requestor hangs up or so many bytes.
