@@ -82,6 +82,8 @@ struct Service {
     turns: Arc<Turns>,
     /// Those of retrieves among them.
     retrieve_turns: Turns,
+    /// The turns at stations that objects are sent to.
+    destination_turns: Turns,
     /// Those whose priors are brought when nothing more of them comes.
     arriving: ArrivingStudies,
     archive: EmbeddedArchive,

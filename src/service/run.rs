@@ -195,6 +195,7 @@ fn new_service(
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
         retrieve_turns: Turns::default(),
+        destination_turns: Turns::default(),
         arriving: ArrivingStudies::default(),
         archive: EmbeddedArchive::of_store(store.path()),
         conflicts: Conflicts::default(),

@@ -166,7 +166,7 @@ impl<'s> Destination<'s> {
         while self.open.is_none() && !self.is_lost() {
             self.options.objects = self.proposed.iter().map(proposed).collect();
             let limit = self.snapshot.settings().count(ASSOCIATIONS_TO_STATION);
-            let turn = self.service.turns.wait(&self.station.name, limit);
+            let turn = self.service.destination_turns.wait(&self.station.name, limit);
             let Ok(turn) = timeout(self.station.timeout, turn).await else {
                 tracing::warn!(
                     "objects for {}: no turn ({ASSOCIATIONS_TO_STATION})",

@@ -289,7 +289,9 @@ impl Rows {
             let targets = &self.targets;
             sources.retain(|location| {
                 let target = targets.get(location.source);
-                target.is_some_and(|target| target.role == Role::Archive)
+                // One that has it of both does not tell their instances apart.
+                let is_one = !study.conflicts.iter().any(|it| it.source == location.source);
+                is_one && target.is_some_and(|target| target.role == Role::Archive)
             });
             if !is_named || sources.is_empty() {
                 return None;

@@ -130,7 +130,11 @@ async fn deliver(
     if found.studies.is_empty() && (!found.is_complete() || found.conflicts > 0) {
         let comment = found.remark();
         tracing::warn!("retrieve of {} failed: {comment}", station.name);
-        return refused(Status::CANNOT_COUNT, &comment);
+        let status = match found.conflicts {
+            0 => Status::CANNOT_COUNT,
+            _ => Status::UNABLE_TO_PROCESS,
+        };
+        return refused(status, &comment);
     }
     let wanted = found
         .studies

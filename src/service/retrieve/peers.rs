@@ -1,7 +1,8 @@
 //! Objects from another station: by a C-GET there, or, where it knows none, by a C-MOVE to ourselves.
 //!
 //! Invariants: a station is proposed only such objects as are taken where they go, so that nothing has to be encoded
-//! anew. It is held over a turn of its own kind and one of all: long retrieves leave room for queries.
+//! anew. It is held over a turn of its own kind and one of all: long retrieves leave room for queries. Where objects
+//! go has turns of its own, taken before, so that no two retrieves wait for each other.
 
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ struct Line {
 
 /// Delivers what a station has of the study.
 pub(super) async fn deliver(source: &Source<'_>, station: &Station, delivery: &mut Delivery<'_, '_>) {
-    let kinds = delivery.takes(kinds(source)).await;
+    delivery.ahead = kinds(source);
+    let kinds = delivery.takes(delivery.ahead.clone()).await;
     if kinds.is_empty() || delivery.is_over() {
         return;
     }

@@ -26,9 +26,11 @@ pub(super) fn kinds(source: &Source<'_>) -> Vec<ObjectKind> {
         .instances
         .iter()
         .flat_map(|instances| instances.values());
-    let mut classes: BTreeSet<Uid> = instances.filter_map(|it| it.sop_class_uid.clone()).collect();
-    if classes.is_empty() {
-        classes = SOP_CLASSES.iter().filter_map(|uid| uid.parse().ok()).collect();
+    let told: BTreeSet<Option<Uid>> = instances.map(|it| it.sop_class_uid.clone()).collect();
+    let mut classes: Vec<Uid> = told.iter().flatten().cloned().collect();
+    if told.is_empty() || told.contains(&None) {
+        let usual = SOP_CLASSES.iter().filter_map(|uid| uid.parse().ok());
+        classes.extend(usual.filter(|uid| !told.contains(&Some(Uid::clone(uid)))));
     }
     let syntaxes = TRANSFER_SYNTAXES.iter().filter_map(|uid| uid.parse::<Uid>().ok());
     let kinds = syntaxes.flat_map(|syntax| {

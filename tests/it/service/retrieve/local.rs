@@ -142,6 +142,14 @@ fn each_level_brings_its_own() {
     assert_eq!(moved.status, "a801", "{}", moved.log);
     let log = service.process.output();
     assert!(log.contains("destination NOBODY is no station"), "{log}");
+    assert!(
+        !log.contains(STUDY) && !log.contains("P1"),
+        "nothing of the patient: {log}"
+    );
+    crate::support::service::wait_for("the ledgers", || {
+        let ledgers = service.env.impaxlink(&["ledger", "list", "--json"]).json();
+        ledgers["items"].as_array().is_some_and(|items| items.len() == 5)
+    });
 }
 
 #[test]
@@ -182,4 +190,20 @@ fn what_the_destination_does_not_take_is_counted_and_named() {
         got.log
     );
     let _ = uids::CT_IMAGE_STORAGE;
+}
+
+#[test]
+fn instances_of_two_patients_are_never_given_as_one_study() {
+    let mut objects: Vec<Object> = (1..=3).map(object).collect();
+    objects[2] = objects[2]
+        .clone()
+        .with(tags::PATIENT_ID, "P9")
+        .with(tags::PATIENT_NAME, "ROE^RICHARD");
+    let store = Storescp::start("STORE", &[]);
+    let service = service(&objects, store.port);
+    let keys = ["QueryRetrieveLevel=STUDY", &format!("StudyInstanceUID={STUDY}")];
+    let moved = movescu(service.port, "READER", "STORE", &[], &keys);
+    assert_eq!(moved.status, "c000", "{}", moved.log);
+    assert!(moved.log.contains("stands for two patients"), "{}", moved.log);
+    assert!(store.files().is_empty());
 }
