@@ -30,6 +30,8 @@ mod odd_answers;
 mod patient;
 mod peers;
 mod prefetch;
+mod prefetch_crash;
+mod prefetch_night;
 mod query_embedded;
 mod query_ends;
 mod reference;

@@ -4,90 +4,13 @@
 
 use serde_json::Value;
 
-use crate::support::cluster::{chest_ct, import, local_cluster};
+use crate::support::cluster::{
+    add_source, add_worklist, chest_ct, expected, held, import, local_cluster, tomorrow,
+};
 use crate::support::dcmqrscp::Dcmqrscp;
-use crate::support::env::Env;
-use crate::support::links::query;
 use crate::support::orthanc::Orthanc;
 use crate::support::process::free_port;
-use crate::support::studies::Study;
-use crate::support::wlmscpfs::{Scheduled, Wlmscpfs};
-
-/// Registers a station that is linked for prefetching alone.
-fn add_source(env: &Env, name: &str, port: u16) {
-    let port = port.to_string();
-    let address = [
-        "station",
-        "add",
-        name,
-        "--ae-title",
-        name,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ];
-    let links = ["--cluster-linking", "--link-prefetch", "--issuer", "NORTH"];
-    env.impaxlink(&[&address[..], &links[..]].concat()).success();
-}
-
-fn tomorrow(patient_ids: &[&str]) -> Vec<Scheduled> {
-    let day = jiff::ZonedDateTime::now().with_time_zone(jiff::tz::TimeZone::UTC);
-    let day = day.date().tomorrow().unwrap().strftime("%Y%m%d").to_string();
-    let scheduled = patient_ids.iter().enumerate().map(|(number, id)| Scheduled {
-        uid: format!("1.2.3.4.{number}"),
-        patient_id: (*id).to_owned(),
-        issuer: None,
-        patient_name: "DOE^JANE",
-        character_set: "ISO_IR 100",
-        accession_number: format!("W{number}"),
-        modality: "CT",
-        date: day.clone(),
-        procedure: "CT CHEST",
-    });
-    scheduled.collect()
-}
-
-fn add_worklist(env: &Env, worklist: &Wlmscpfs) {
-    let port = worklist.port.to_string();
-    let add = [
-        "station",
-        "add",
-        "RIS",
-        "--ae-title",
-        worklist.ae_title,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ];
-    env.impaxlink(&add).success();
-    env.impaxlink(&["config", "set", "prefetch.worklist.station", "RIS"])
-        .success();
-}
-
-/// How many instances the archive has of each study, by UID.
-fn held(env: &Env) -> Vec<(String, u64)> {
-    let (_, document) = query(env, &["--local"]);
-    let studies = document["items"].as_array().unwrap().iter();
-    let mut held: Vec<_> = studies
-        .map(|study| {
-            let uid = study["study_instance_uid"].as_str().unwrap().to_owned();
-            (uid, study["instances"].as_u64().unwrap())
-        })
-        .collect();
-    held.sort();
-    held
-}
-
-fn expected<'a>(studies: impl IntoIterator<Item = &'a Study>) -> Vec<(String, u64)> {
-    let mut expected: Vec<_> = studies
-        .into_iter()
-        .map(|study| (study.uid.clone(), study.instances() as u64))
-        .collect();
-    expected.sort();
-    expected
-}
+use crate::support::wlmscpfs::Wlmscpfs;
 
 fn states(document: &Value) -> Vec<&str> {
     let items = document["items"].as_array().unwrap().iter();

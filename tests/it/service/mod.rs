@@ -7,6 +7,7 @@ mod control;
 mod find;
 mod life;
 mod links;
+mod prefetch;
 mod reload;
 mod retrieve;
 mod store;

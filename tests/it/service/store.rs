@@ -14,7 +14,7 @@ use crate::support::process::free_port;
 use crate::support::service::{Service, set, station};
 use crate::support::studies::Federation;
 
-fn embedded() -> Station {
+pub fn embedded() -> Station {
     let mut own = Station::new("OWN".parse().unwrap(), "IMPAXLINK".parse().unwrap(), None);
     own.kind = Kind::Archive;
     own
@@ -40,7 +40,7 @@ fn write(service: &Service, name: &str, object: &Object) -> PathBuf {
 }
 
 /// What `storescu` says, and whether all was stored.
-fn storescu(service: &Service, calling: &str, options: &[&str], files: &[&Path]) -> (bool, String) {
+pub fn storescu(service: &Service, calling: &str, options: &[&str], files: &[&Path]) -> (bool, String) {
     let output = Command::new("storescu")
         .env("TCP_NODELAY", "1")
         .args([

@@ -3,7 +3,9 @@
 //! Invariant: studies of one patient differ in UIDs and dates alone, unless a test changes them.
 
 use super::env::Env;
+use super::links::query;
 use super::studies::{Patient, Series, Study};
+use super::wlmscpfs::{Scheduled, Wlmscpfs};
 
 /// A CT of the chest of that patient, `year` being when, with so many instances in one series.
 pub fn chest_ct(patient_id: &str, year: u32, instances: usize) -> Study {
@@ -60,4 +62,83 @@ pub fn import<'a>(env: &Env, studies: impl IntoIterator<Item = &'a Study>) {
     assert!(count > 0);
     let folder = folder.path().to_string_lossy();
     env.impaxlink(&["archive", "import", &folder]).success();
+}
+
+/// Registers a station that is linked for prefetching alone.
+pub fn add_source(env: &Env, name: &str, port: u16) {
+    let port = port.to_string();
+    let address = [
+        "station",
+        "add",
+        name,
+        "--ae-title",
+        name,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ];
+    let links = ["--cluster-linking", "--link-prefetch", "--issuer", "NORTH"];
+    env.impaxlink(&[&address[..], &links[..]].concat()).success();
+}
+
+/// Chest CTs that are scheduled tomorrow.
+pub fn tomorrow(patient_ids: &[&str]) -> Vec<Scheduled> {
+    let day = jiff::ZonedDateTime::now().with_time_zone(jiff::tz::TimeZone::UTC);
+    let day = day.date().tomorrow().unwrap().strftime("%Y%m%d").to_string();
+    let scheduled = patient_ids.iter().enumerate().map(|(number, id)| Scheduled {
+        uid: format!("1.2.3.4.{number}"),
+        patient_id: (*id).to_owned(),
+        issuer: None,
+        patient_name: "DOE^JANE",
+        character_set: "ISO_IR 100",
+        accession_number: format!("W{number}"),
+        modality: "CT",
+        date: day.clone(),
+        procedure: "CT CHEST",
+    });
+    scheduled.collect()
+}
+
+/// Registers the worklist as RIS, and as the one that is asked.
+pub fn add_worklist(env: &Env, worklist: &Wlmscpfs) {
+    let port = worklist.port.to_string();
+    let add = [
+        "station",
+        "add",
+        "RIS",
+        "--ae-title",
+        worklist.ae_title,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ];
+    env.impaxlink(&add).success();
+    env.impaxlink(&["config", "set", "prefetch.worklist.station", "RIS"])
+        .success();
+}
+
+/// How many instances the archive has of each study, by UID.
+pub fn held(env: &Env) -> Vec<(String, u64)> {
+    let (_, document) = query(env, &["--local"]);
+    let studies = document["items"].as_array().unwrap().iter();
+    let mut held: Vec<_> = studies
+        .map(|study| {
+            let uid = study["study_instance_uid"].as_str().unwrap().to_owned();
+            (uid, study["instances"].as_u64().unwrap())
+        })
+        .collect();
+    held.sort();
+    held
+}
+
+/// How many instances the studies have, as [`held`] gives it.
+pub fn expected<'a>(studies: impl IntoIterator<Item = &'a Study>) -> Vec<(String, u64)> {
+    let mut expected: Vec<_> = studies
+        .into_iter()
+        .map(|study| (study.uid.clone(), study.instances() as u64))
+        .collect();
+    expected.sort();
+    expected
 }
