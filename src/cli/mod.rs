@@ -30,6 +30,7 @@ mod nearest;
 mod output;
 mod patient;
 mod prefetch;
+mod priors;
 mod query;
 mod reload;
 mod retrieve;
@@ -134,6 +135,7 @@ enum Command {
     #[command(subcommand)]
     Patient(patient::PatientCommand),
     Retrieve(retrieve::RetrieveArgs),
+    Priors(priors::PriorsArgs),
     Prefetch(prefetch::PrefetchArgs),
     /// See and change the tables that give a study's specialty and body part
     #[command(subcommand)]
@@ -244,6 +246,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Study(command) => study::run(ui, command),
         Command::Patient(command) => patient::run(ui, command),
         Command::Retrieve(args) => retrieve::run(ui, args),
+        Command::Priors(args) => priors::run(ui, args),
         Command::Prefetch(args) => prefetch::run(ui, args),
     }
 }

@@ -67,9 +67,9 @@ impl Identity {
         })
     }
 
-    /// When our certificate expires; `None` where that can't be read.
-    pub fn expires(&self) -> Option<Timestamp> {
-        self.chain.first().and_then(|certificate| expires(certificate))
+    /// Our certificate, as peers see it.
+    pub fn certificate(&self) -> Option<PeerCertificate> {
+        self.chain.first().map(|der| PeerCertificate::new(der))
     }
 }
 
@@ -237,21 +237,12 @@ impl PeerCertificate {
         fingerprint(&self.der)
     }
 
-    /// When it expires; `None` where that can't be read.
+    /// The end of its validity (RFC 5280 4.1.2.5); `None` where that can't be read.
     pub fn expires(&self) -> Option<Timestamp> {
-        expires(&self.der)
+        let certificate = x509_cert::Certificate::from_der(&self.der).ok()?;
+        let end = certificate.tbs_certificate().validity().not_after;
+        Timestamp::from_second(i64::try_from(end.to_unix_duration().as_secs()).ok()?).ok()
     }
-}
-
-/// The end of a certificate's validity (RFC 5280 4.1.2.5).
-fn expires(der: &[u8]) -> Option<Timestamp> {
-    let certificate = x509_cert::Certificate::from_der(der).ok()?;
-    let end = certificate
-        .tbs_certificate()
-        .validity()
-        .not_after
-        .to_unix_duration();
-    Timestamp::from_second(i64::try_from(end.as_secs()).ok()?).ok()
 }
 
 fn provider() -> Arc<CryptoProvider> {

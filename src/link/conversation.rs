@@ -3,6 +3,7 @@
 //! Invariant: every wait for the peer has its deadline and ends at once when the query is stopped. A cancelled find is
 //! told to the peer by C-CANCEL, waited for at most [`CANCEL_WITHIN`], then aborted.
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -180,6 +181,17 @@ pub fn requestor_options(
         contexts,
         ..RequestorOptions::new(calling, station.ae_title.clone(), &[])
     })
+}
+
+/// Our own address on the way to a peer. Nothing is sent.
+pub(super) fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => ([0; 4], 0).into(),
+        SocketAddr::V6(_) => ([0; 16], 0).into(),
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(peer).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }
 
 /// Our AE title towards a station.

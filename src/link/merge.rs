@@ -63,6 +63,43 @@ impl MergedStudy {
     pub fn best_location(&self) -> Option<&Location> {
         self.locations.first().filter(|location| location.is_source())
     }
+
+    /// How much of it the archive stations among the sources have.
+    pub fn presence(&self, sources: &[Source]) -> Presence {
+        let is_here = |location: &&Location| {
+            let role = sources.get(location.source).map(|source| source.role);
+            location.is_source() && role == Some(Role::Archive)
+        };
+        let here: Vec<&Location> = self.locations.iter().filter(is_here).collect();
+        let is_whole = |location: &&Location| !location.is_partial(self.study.instances);
+        match here.iter().any(is_whole) {
+            true => Presence::Whole,
+            false if here.is_empty() => Presence::None,
+            false => Presence::Part,
+        }
+    }
+}
+
+/// How much of a study the local cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// A copy of which none is known to be larger.
+    Whole,
+    /// A smaller copy.
+    Part,
+    /// None.
+    None,
+}
+
+impl Presence {
+    /// As it is shown: `whole`, `part`, `none`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Presence::Whole => "whole",
+            Presence::Part => "part",
+            Presence::None => "none",
+        }
+    }
 }
 
 /// A copy of a study.

@@ -9,10 +9,9 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::dimse::{
-    AcceptorTls, Authorities, CallerCertificates, CallerTrust, Identity, RequestorTls, TlsSetupError,
+    AcceptorTls, Authorities, CallerCertificates, CallerTrust, Identity, PeerCertificate, RequestorTls,
+    TlsSetupError,
 };
 use crate::model::{Configuration, Fingerprint, Settings, Station, TlsCallers};
 
@@ -122,10 +121,12 @@ impl LinkTls {
     }
 }
 
-/// When our certificate expires, where one is set; `None` within where that can't be read.
-pub fn own_certificate_expires(settings: &Settings) -> Option<Result<Option<Timestamp>, TlsError>> {
+/// Our certificate, where one is set.
+pub fn own_certificate(settings: &Settings) -> Option<Result<PeerCertificate, TlsError>> {
     settings.path(CERTIFICATE)?;
-    Some(identity(settings).map(|identity| identity.expires()))
+    identity(settings)
+        .map(|identity| identity.certificate())
+        .transpose()
 }
 
 /// TLS for the callers of the service, where `tls.listen` is set.

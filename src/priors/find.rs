@@ -18,7 +18,8 @@ use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::tls::LinkTls;
 use crate::link::{
-    Answer, AskedPerson, EmbeddedArchive, Ended, Event, LinkedQuery, MAPPED_KEYS, Request, Turns, mapped,
+    Answer, AskedPerson, EmbeddedArchive, Ended, Event, LinkedQuery, MAPPED_KEYS, Request, Turns, keywords,
+    mapped,
 };
 use crate::model::{
     Availability, Configuration, CrossReference, IssuerDomain, LedgerEntry, Outcome, PatientId, PatientIdKey,
@@ -111,6 +112,15 @@ impl FindPriors {
             },
             PriorsOf::Patient(key, _) => self.of_patient(key.clone()),
         }
+    }
+
+    /// The keywords of all that it asks by.
+    pub fn keywords(&self) -> Vec<String> {
+        let mut keywords = keywords(&self.query());
+        if let PriorsOf::Study(_) = self.of {
+            keywords.push("PatientID".to_owned());
+        }
+        keywords
     }
 
     fn of_patient(&self, key: PatientIdKey) -> Query {

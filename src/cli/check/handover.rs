@@ -25,7 +25,7 @@ struct HandoverView {
     ae_title: String,
     host: Option<String>,
     port: u16,
-    move_destinations: Vec<String>,
+    move_destination: Option<String>,
     text: String,
 }
 
@@ -63,7 +63,7 @@ pub fn run(
             ae_title: facts.ae_title.to_string(),
             host: facts.address.map(|address| address.to_string()),
             port: facts.port,
-            move_destinations: facts.destinations.iter().map(|it| it.title.to_string()).collect(),
+            move_destination: facts.destination.as_ref().map(|it| it.title.to_string()),
             text: text(configuration, &facts),
         });
     }
@@ -132,7 +132,11 @@ fn their_host(station: &Station) -> (String, u16) {
 
 fn register(facts: &Handover) -> String {
     let (their_host, _) = their_host(&facts.station);
-    let tls = if facts.station.tls { "yes" } else { "no" };
+    let tls = match (facts.station.tls, &facts.fingerprint) {
+        (false, _) => "no".to_owned(),
+        (true, None) => "yes".to_owned(),
+        (true, Some(shown)) => format!("yes; the SHA-256 of our certificate is {shown}"),
+    };
     let seen = match facts.address {
         Some(_) => format!(
             "our address on the way to {their_host}; where addresses are translated in between, the translated one"
@@ -149,60 +153,63 @@ fn register(facts: &Handover) -> String {
 }
 
 fn moves(facts: &Handover) -> String {
-    let line = |destination: &Destination| {
-        let at = destination.host.clone().unwrap_or_else(|| host(facts));
-        let port = destination.ports.first().copied().unwrap_or_default();
-        format!("  C-MOVE to {} goes to {at} port {port}\n", destination.title)
-    };
-    let lines: String = facts.destinations.iter().map(line).collect();
-    match lines.is_empty() {
-        true => "Move destinations\n  none: we have no archive station yet\n".to_owned(),
-        false => format!("Move destinations, where studies that we retrieve go\n{lines}"),
+    match &facts.destination {
+        None => {
+            "Move destination, where studies that we retrieve go\n  none: we have no archive station yet\n"
+                .to_owned()
+        }
+        Some(destination) => format!(
+            "Move destination, where studies that we retrieve go\n  C-MOVE to {} must arrive at {} port {}\n",
+            destination.title,
+            arrives_at(facts, destination),
+            destination.port(),
+        ),
     }
 }
 
+fn arrives_at(facts: &Handover, destination: &Destination) -> String {
+    destination.host.clone().unwrap_or_else(|| host(facts))
+}
+
+/// The SOP classes of each direction.
 fn services(facts: &Handover) -> String {
-    let line = |(name, uid): (&str, &str)| format!("  {name:<22}  {uid}\n");
-    let asked: String = [
-        ("Verification", uids::VERIFICATION),
+    const VERIFICATION: (&str, &str) = ("Verification", uids::VERIFICATION);
+    const QUERY_RETRIEVE: [(&str, &str); 3] = [
         ("Study Root FIND", uids::STUDY_ROOT_FIND),
         ("Study Root MOVE", uids::STUDY_ROOT_MOVE),
         ("Study Root GET", uids::STUDY_ROOT_GET),
-    ]
-    .map(line)
-    .concat();
-    let linked: String = [
+    ];
+    const STORAGE: (&str, &str) = ("Storage, of all classes", "1.2.840.10008.5.1.4.1.1.*");
+    const LINKED: [(&str, &str); 2] = [
         ("Linked Cluster Query", uids::LINKED_CLUSTER_QUERY),
         ("Cluster Update", uids::CLUSTER_UPDATE),
-    ]
-    .map(line)
-    .concat();
-    let linked = match facts.station.kind {
-        Kind::Archive => String::new(),
-        _ => format!(" and where you run impaxlink, both ways\n{linked}"),
+    ];
+    let lines = |services: &[(&str, &str)]| -> String {
+        let line = |(name, uid): &(&str, &str)| format!("  {name:<24}  {uid}\n");
+        services.iter().map(line).collect()
     };
-    format!(
-        "Services (SOP classes)\n we ask you for\n{asked} you send us\n{} (all storage classes, of what we retrieve)\n{}\
-         {linked}",
-        line(("Storage", "1.2.840.10008.5.1.4.1.1.…")).trim_end(),
-        line(("Verification", uids::VERIFICATION)),
-    )
+    let ours = lines(&[&[VERIFICATION], &QUERY_RETRIEVE[..]].concat());
+    let theirs = lines(&[VERIFICATION, STORAGE]);
+    let text = format!("Services (SOP classes)\n we call you for\n{ours} you call us for\n{theirs}");
+    match facts.station.kind {
+        Kind::Archive => text,
+        _ => format!(
+            "{text} and where you query us\n{} both ways, where you run impaxlink\n{}",
+            lines(&QUERY_RETRIEVE),
+            lines(&LINKED)
+        ),
+    }
 }
 
 fn ports(facts: &Handover) -> String {
     let (their_host, their_port) = their_host(&facts.station);
     let mut lines = format!("  from {:<20}  to {their_host} port {their_port}\n", host(facts));
     let mut ways = vec![(host(facts), facts.port)];
-    ways.extend(facts.destinations.iter().map(|destination| {
-        let at = destination.host.clone().unwrap_or_else(|| host(facts));
-        (at, destination.ports.first().copied().unwrap_or_default())
-    }));
-    let mut told = Vec::new();
+    let destination = facts.destination.as_ref();
+    let destination = destination.map(|destination| (arrives_at(facts, destination), destination.port()));
+    ways.extend(destination.filter(|way| !ways.contains(way)));
     for (at, port) in ways {
-        if !told.contains(&(at.clone(), port)) {
-            let _ = writeln!(lines, "  from {their_host:<20}  to {at} port {port}");
-            told.push((at, port));
-        }
+        let _ = writeln!(lines, "  from {their_host:<20}  to {at} port {port}");
     }
     format!("Firewalls, TCP, on both sides\n{lines}")
 }

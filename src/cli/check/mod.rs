@@ -17,16 +17,17 @@ use super::output::Ui;
 use super::station::not_found;
 use super::{change, complete};
 use crate::link::EmbeddedArchive;
-use crate::link::check::{Item, Outcome, Review, ServiceState};
+use crate::link::check::{Item, MoveTest, Outcome, Review, ServiceState};
 use crate::link::tls::LinkTls;
-use crate::model::{Configuration, StationName, in_full, parse_duration};
+use crate::model::{Configuration, StationName, Uid, in_full, parse_duration};
 use crate::service::control::{self, ControlError};
 
 /// Review the prerequisites of linking, and say what the other side must register.
 ///
 /// All stations are asked at once: whether they can be reached and accept our associations, queries and retrieves; a
 /// linked impaxlink also tells who it is, where it calls us, its vocabulary and its clock. Each prerequisite ends as
-/// pass, warn, fail, or unknown where a strict DICOM peer can't tell, with a hint what to do. Nothing is changed.
+/// pass, warn, fail, or unknown where a strict DICOM peer can't tell, with a hint what to do. Nothing is changed, but that
+/// --move-test leaves an image here.
 ///
 /// The exit status is 0, or 1 where one fails; with --strict also where one warns. Unknown is neither.
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,7 @@ use crate::service::control::{self, ControlError};
     impaxlink check                       # the local cluster, its archives, and all linked stations\n  \
     impaxlink check SITEB                 # a station, linked already or not yet\n  \
     impaxlink check SITEB --handover      # what to paste into a ticket for the other side\n  \
+    impaxlink check SITEB --move-test 1.2.840.1   # does what is moved here arrive?\n  \
     impaxlink check -q --strict           # in cron: a line only when something is not well\n  \
     impaxlink check --json | jq -r '.items[] | select(.outcome == \"fail\") | .hint'")]
 pub struct CheckArgs {
@@ -43,6 +45,11 @@ pub struct CheckArgs {
     /// Print what the other side must register, which ports must be open and what we must know: ready for a ticket
     #[arg(long)]
     handover: bool,
+    /// Move one image of this study here from each linked station, by C-MOVE, to see whether the way back works
+    ///
+    /// The study must be there, and not here in full. The image stays here: 'impaxlink retrieve' completes its study.
+    #[arg(long, value_name = "UID", conflicts_with = "handover")]
+    move_test: Option<Uid>,
     /// Exit with 1 also where there are warnings
     #[arg(long, conflicts_with = "handover")]
     strict: bool,
@@ -72,6 +79,10 @@ pub fn run(ui: &mut Ui, args: CheckArgs) -> anyhow::Result<ExitStatus> {
         service,
         store_mode: mode(ui.store_path()),
         stations,
+        move_test: args.move_test.map(|study_instance_uid| MoveTest {
+            study_instance_uid,
+            store: ui.store_path().to_owned(),
+        }),
         limit: args.timeout,
         configuration: Arc::clone(&configuration),
     };

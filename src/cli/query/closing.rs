@@ -23,27 +23,44 @@ pub struct Closing {
 impl Closing {
     /// Of a query that has ended. Where one of `unexpected` was skipped it is told, though that leaves the answer complete.
     pub fn of(asked: &Asked, completeness: Completeness, unexpected: &[StationName]) -> Self {
-        let entries = || asked.ledger.iter().map(|(_, entry)| entry);
+        let noun = if asked.studies == 1 { "study" } else { "studies" };
+        let found = format!("{} {noun}", asked.studies);
+        let ledger = &asked.ledger;
+        let mut closing = Closing::new(&found, ledger, asked.cut, completeness, unexpected);
+        if asked.unwritable > 0 && closing.is_all_well {
+            closing.summary.push_str(" INCOMPLETE.");
+            closing.is_all_well = false;
+        }
+        closing
+    }
+
+    /// Of a search that has ended and found what `found` says.
+    pub fn new(
+        found: &str,
+        ledger: &[(usize, LedgerEntry)],
+        cut: Option<Cut>,
+        completeness: Completeness,
+        unexpected: &[StationName],
+    ) -> Self {
+        let entries = || ledger.iter().map(|(_, entry)| entry);
         let due = entries().filter(|entry| entry.was_due).count();
         let answered = entries().filter(|entry| gave_something(entry)).count();
         let is_of_interest = |entry: &&LedgerEntry| {
             let is_told = entry.outcome != Outcome::Skipped || unexpected.contains(&entry.station);
             let is_unverified = !entry.unverified_keys.is_empty() && entry.matches > 0;
             // With a limit it is what the caller wanted; who presses Ctrl-C wants to know for whom they had waited.
-            let is_wanted = entry.outcome == Outcome::Cancelled && asked.cut == Some(Cut::Limit);
+            let is_wanted = entry.outcome == Outcome::Cancelled && cut == Some(Cut::Limit);
             !is_wanted && (!entry.is_complete() || entry.detail.is_some() && is_told || is_unverified)
         };
         let (of_interest, others): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) =
             entries().partition(is_of_interest);
-        let word = match (asked.cut, completeness) {
+        let word = match (cut, completeness) {
             (_, Completeness::Failed) => " FAILED",
             (Some(Cut::Interrupted), _) => " INTERRUPTED",
             (_, Completeness::Partial) => " INCOMPLETE",
             (Some(Cut::Limit), _) => " Limit reached",
-            _ if asked.unwritable > 0 => " INCOMPLETE",
             _ => "",
         };
-        let noun = if asked.studies == 1 { "study" } else { "studies" };
         let from = match (answered, due) {
             (1, 1) => "1 station".to_owned(),
             (answered, due) if answered == due => format!("{due} stations"),
@@ -55,7 +72,7 @@ impl Closing {
             (false, false) => ":",
         };
         Closing {
-            summary: format!("{} {noun} from {from}.{word}{end}", asked.studies),
+            summary: format!("{found} from {from}.{word}{end}"),
             lines: of_interest.into_iter().map(line).collect(),
             further: others.into_iter().map(line).collect(),
             is_all_well: word.is_empty(),

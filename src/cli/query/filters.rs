@@ -106,7 +106,8 @@ fn listed(values: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// The text of a filter. A variable that a script forgot to set, or a pipe that brought nothing, is no filter.
-fn filter(raw: &str) -> Result<String, String> {
+/// Reads a filter's text.
+pub fn filter(raw: &str) -> Result<String, String> {
     let text = value::text(raw)?;
     if text.trim().is_empty() {
         return Err("it is empty: leave the option out to search for all".to_owned());
@@ -117,7 +118,8 @@ fn filter(raw: &str) -> Result<String, String> {
     Ok(text)
 }
 
-fn patient_id(raw: &str) -> Result<PatientIdKey, String> {
+/// Reads a patient ID, and shows none.
+pub fn patient_id(raw: &str) -> Result<PatientIdKey, String> {
     value::text(raw)?.parse().map_err(without_value)
 }
 

@@ -4,13 +4,13 @@
 //! in `filters`; how it goes, in `asking`; how it looks, in `view`, `table`, `raw` and `closing`.
 
 mod asking;
-mod closing;
-mod filters;
+pub mod closing;
+pub mod filters;
 mod raw;
-mod records;
-mod rows;
-mod table;
-mod view;
+pub mod records;
+pub mod rows;
+pub mod table;
+pub mod view;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -27,7 +27,7 @@ use super::{Format, complete};
 use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing, Skip, Target, plan};
 use crate::link::tls::LinkTls;
-use crate::link::{EmbeddedArchive, LinkedQuery, Request};
+use crate::link::{EmbeddedArchive, LinkedQuery, Request, keywords};
 use crate::model::{Configuration, Issuer, Kind, StationName, Told, parse_duration};
 use asking::{Asking, Cut};
 use closing::Closing;
@@ -90,8 +90,8 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     let targets = plan(&configuration, &caller, &query, &narrowing, Timestamp::now());
     refuse_nobody(&configuration, &targets)?;
     warn_of_no_archive(ui, &configuration, &narrowing);
-    records.disclose(ui, &configuration, &targets, &query);
-    let mut ledger = records::begin_ledger(&configuration, caller, &query);
+    records.disclose(ui, &configuration, &targets, keywords(&query));
+    let mut ledger = records::begin_ledger(&configuration, caller, query.level, keywords(&query));
     let began = Instant::now();
     let request = Request {
         configuration: Arc::clone(&configuration),
@@ -195,7 +195,8 @@ pub fn named_stations(configuration: &Configuration, names: &[String]) -> anyhow
     named.collect()
 }
 
-fn refuse_nobody(configuration: &Configuration, targets: &[Target]) -> anyhow::Result<()> {
+/// Refuses to search where nobody is there to be asked.
+pub fn refuse_nobody(configuration: &Configuration, targets: &[Target]) -> anyhow::Result<()> {
     if targets.is_empty() {
         let problem = Problem::new(ExitStatus::Failed, "there is no station to ask");
         let hint = match configuration.stations.is_empty() {
@@ -207,7 +208,8 @@ fn refuse_nobody(configuration: &Configuration, targets: &[Target]) -> anyhow::R
     Ok(())
 }
 
-fn warn_of_no_archive(ui: &Ui, configuration: &Configuration, narrowing: &Narrowing) {
+/// Says that the local cluster is not searched, where it has no archive.
+pub fn warn_of_no_archive(ui: &Ui, configuration: &Configuration, narrowing: &Narrowing) {
     let has_archive = configuration
         .stations
         .iter()

@@ -3,7 +3,7 @@
 //! Invariant: a store that can only be read serves a query all the same; that nothing could be recorded is told. No
 //! value of a key is recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,11 +13,10 @@ use crate::audit::{Attribution, Disclosure};
 use crate::cli::attribution;
 use crate::cli::output::Ui;
 use crate::cli::station::suspended;
-use crate::link::keywords;
 use crate::link::policy::{Skip, Target};
 use crate::model::{
-    Asker, Caller, Configuration, CrossReference, LedgerEntry, LedgerId, Query, QueryLedger, StationName,
-    Told,
+    Asker, Caller, Configuration, CrossReference, LedgerEntry, LedgerId, Level, Query, QueryLedger,
+    StationName, Told, Uid,
 };
 use crate::store::{Access, LinkHealth, LinkReport, Store, StoreError};
 
@@ -95,15 +94,30 @@ impl Records {
     }
 
     /// Records by which keys, and where, patient data are asked for.
-    pub fn disclose(&self, ui: &Ui, configuration: &Configuration, targets: &[Target], query: &Query) {
+    pub fn disclose(
+        &self,
+        ui: &Ui,
+        configuration: &Configuration,
+        targets: &[Target],
+        keywords: Vec<String>,
+    ) {
         let asked = targets.iter().filter(|target| target.skip.is_none());
         let stations = asked.filter_map(|target| configuration.stations.get(target.station));
         let disclosure = Disclosure {
             stations: stations.map(|station| station.name.clone()).collect(),
-            keywords: keywords(query),
+            keywords,
         };
         let attribution = asker(self.command);
         self.write(ui, |store| store.record_disclosure(&attribution, &disclosure));
+    }
+
+    /// The studies that a person has yet to look at.
+    pub fn under_review(&self) -> anyhow::Result<HashSet<Uid>> {
+        let Some(store) = &self.store else {
+            return Ok(HashSet::new());
+        };
+        let notices = store.open_review_notices(usize::MAX)?;
+        Ok(notices.into_iter().map(|notice| notice.study).collect())
     }
 
     /// Keeps how the links fared.
@@ -158,7 +172,12 @@ fn asker(command: &str) -> Attribution {
 }
 
 /// The ledger of a query that is about to be put.
-pub fn begin_ledger(configuration: &Configuration, caller: Caller, query: &Query) -> QueryLedger {
+pub fn begin_ledger(
+    configuration: &Configuration,
+    caller: Caller,
+    level: Level,
+    keywords: Vec<String>,
+) -> QueryLedger {
     let at = Timestamp::now();
     QueryLedger {
         id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
@@ -166,8 +185,8 @@ pub fn begin_ledger(configuration: &Configuration, caller: Caller, query: &Query
         asker: Asker::User(asker(COMMAND).person().to_owned()),
         asked_as: caller,
         generation: configuration.generation,
-        level: query.level,
-        keywords: keywords(query),
+        level,
+        keywords,
         entries: Vec::new(),
         complete: false,
         told: Told {

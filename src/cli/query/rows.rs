@@ -52,7 +52,8 @@ pub fn write(ui: &mut Ui, asked: &mut Asked, ledger: &QueryLedger) -> anyhow::Re
     }
 }
 
-const HEADING: [&str; 25] = [
+/// The columns of a study.
+pub const HEADING: [&str; 25] = [
     "study_instance_uid",
     "patient_id",
     "issuer_of_patient_id",
@@ -80,7 +81,8 @@ const HEADING: [&str; 25] = [
     "series",
 ];
 
-fn cells(merged: &MergedStudy, sources: &[Source]) -> [String; HEADING.len()] {
+/// The cells of a study, under [`HEADING`].
+pub fn cells(merged: &MergedStudy, sources: &[Source]) -> [String; HEADING.len()] {
     let study = &merged.study;
     let name = |source: usize| sources.get(source).map_or("", |source| source.station.as_str());
     let text = |text: &Option<String>| text.clone().unwrap_or_default();

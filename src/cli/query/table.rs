@@ -80,13 +80,13 @@ fn conflict_cells(conflict: &Conflict, sources: &[Source], has_reports: bool) ->
 }
 
 /// `4711 (NORTH)`; an inferred domain ends in a question mark.
-fn identity(patient: &PatientId) -> String {
+pub fn identity(patient: &PatientId) -> String {
     let id = if patient.id.is_empty() { "-" } else { &patient.id };
     format!("{id} ({})", patient.domain)
 }
 
 /// `SITEB, cache (3 of 220 here)`.
-fn best(merged: &MergedStudy, sources: &[Source]) -> String {
+pub fn best(merged: &MergedStudy, sources: &[Source]) -> String {
     let Some(best) = merged.best_location() else {
         return "none".to_owned();
     };
@@ -141,6 +141,7 @@ fn images_table(ui: &mut Ui, all: &[SeriesAnswer]) -> anyhow::Result<()> {
     Ok(ui.table(table)?)
 }
 
-fn or_dash<T: ToString>(value: Option<T>) -> String {
+/// The value, or `-` for none.
+pub fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

@@ -15,9 +15,9 @@ use super::error::{ExitStatus, Problem};
 use super::output::Ui;
 use super::query::{Records, named_stations};
 use super::{complete, value};
-use crate::link::EmbeddedArchive;
 use crate::link::retrieve::{Method, RetrieveError, RetrieveRequest, Scope, sources_to_ask};
 use crate::link::tls::LinkTls;
+use crate::link::{EmbeddedArchive, keywords};
 use crate::model::{Query, StationName, Uid, parse_duration};
 use crate::store::Purpose;
 use progress::{Retrieving, Stopped};
@@ -138,7 +138,7 @@ pub fn run(ui: &mut Ui, args: RetrieveArgs) -> anyhow::Result<ExitStatus> {
         dry_run: args.dry_run,
         configuration: Arc::clone(&configuration),
     };
-    records.disclose(ui, &configuration, &sources_to_ask(&request), &query);
+    records.disclose(ui, &configuration, &sources_to_ask(&request), keywords(&query));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

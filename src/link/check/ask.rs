@@ -3,7 +3,7 @@
 //! Invariant: what was learned stays when something later fails or the time is up; nothing here is judged, and nothing
 //! is changed at the station. The one study that is asked for exists nowhere.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dicom_core::VR;
@@ -11,7 +11,7 @@ use dicom_dictionary_std::tags;
 use tokio::time::{Instant, timeout};
 
 use super::super::cluster_query::{ClusterTold, ClusterUntold, ask_cluster};
-use super::super::conversation::{Unaskable, requestor_options};
+use super::super::conversation::{Unaskable, address_towards, requestor_options};
 use super::super::tls::LinkTls;
 use crate::dimse::{
     Association, DataSetBuilder, Error, FindEnd, FindEvent, Peer, PresentationContext, Status,
@@ -76,11 +76,11 @@ async fn fill(asked: &mut Asked, station: &Station, settings: &Settings, tls: &L
     };
     let Some(endpoint) = &station.endpoint else { return };
     // The time is up a little later, so that it is told what was waited for.
-    let shorter = |wait: Duration| wait.min(limit.mul_f32(0.9));
+    let shorter = |wait: Duration| wait.min(limit * 9 / 10);
     options.connect_timeout = shorter(options.connect_timeout);
     options.tls_timeout = shorter(options.tls_timeout);
     options.associate_timeout = shorter(options.associate_timeout);
-    asked.our_address = address_towards(endpoint, options.connect_timeout).await;
+    asked.our_address = our_address_towards(endpoint, options.connect_timeout).await;
     let began = Instant::now();
     let mut association = match connect(endpoint, &options).await {
         Ok(association) => association,
@@ -164,17 +164,10 @@ fn contexts(syntax: Syntax) -> Vec<PresentationContext> {
         .collect()
 }
 
-/// Our address on the way to an endpoint, as the system's routes have it. Nothing is sent.
-pub(super) async fn address_towards(endpoint: &Endpoint, within: Duration) -> Option<IpAddr> {
-    let host = addresses(endpoint.host.as_str(), within).await;
-    let there = SocketAddr::new(*host.first()?, endpoint.port.get());
-    let any: IpAddr = match there {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(there).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+/// Our address on the way to an endpoint; `None` where that has no address that is known in time.
+pub(super) async fn our_address_towards(endpoint: &Endpoint, within: Duration) -> Option<IpAddr> {
+    let addresses = addresses(endpoint.host.as_str(), within).await;
+    address_towards(SocketAddr::new(*addresses.first()?, endpoint.port.get()))
 }
 
 /// The addresses of a host; none where that is not known in time.

@@ -10,7 +10,7 @@ use super::super::linked_syntax::ClusterStation;
 use super::ask::Asked;
 use super::item::Items;
 use super::ours::Ours;
-use crate::model::{ClusterName, Station, in_full};
+use crate::model::{AeTitle, ClusterName, Station, in_full};
 
 /// From how many seconds on a difference between the clocks is told, and from how many linking suffers.
 const CLOCK_WARNS: i64 = 60;
@@ -22,7 +22,7 @@ pub(super) fn judge(items: &mut Items, station: &Station, asked: &Asked, ours: &
         Some(Ok(told)) => {
             judge_identity(items, station, told, ours);
             judge_registration(items, station, told, asked, ours);
-            judge_move_destinations(items, station, told, ours);
+            judge_move_destination(items, station, told, asked, ours);
             judge_names(items, told, ours);
             judge_digests(items, station, told, ours);
             judge_clock(items, told);
@@ -52,14 +52,12 @@ fn judge_strict(items: &mut Items, station: &Station, ours: &Ours<'_>) {
         "strict DICOM does not tell where it calls us",
         ask,
     );
-    let destinations = ours.destinations(station);
-    if !destinations.is_empty() {
-        let titles: Vec<&str> = destinations.iter().map(|it| it.title.as_str()).collect();
+    if let Some(destination) = ours.destination(station) {
         items.unknown(
             "move_destination",
             format!(
                 "strict DICOM does not tell whether it knows {}",
-                titles.join(", ")
+                destination.title
             ),
             format!(
                 "'impaxlink check {name} --move-test UID' tries it with one image of a study that it has"
@@ -151,34 +149,61 @@ fn host(address: Option<IpAddr>) -> String {
     address.map_or("HOST".to_owned(), |address| address.to_string())
 }
 
-/// Each archive station of ours is a place that studies are moved to.
-fn judge_move_destinations(items: &mut Items, station: &Station, told: &ClusterTold, ours: &Ours<'_>) {
-    for destination in ours.destinations(station) {
-        let title = &destination.title;
-        let mut known = told.answer.stations.iter();
-        let known = known.find(|there| there.ae_title == title.as_str() && there.port.is_some());
-        match known {
-            None => items.fail(
-                "move_destination",
-                format!("it knows no station {title}: C-MOVE to it would end with A801"),
-                format!(
-                    "have it registered there: impaxlink station add NAME --ae-title {title} --host {} --port {}",
-                    destination.host.clone().unwrap_or_else(|| "HOST".to_owned()),
-                    destination.ports.first().copied().unwrap_or_default()
-                ),
+fn judge_move_destination(
+    items: &mut Items,
+    station: &Station,
+    told: &ClusterTold,
+    asked: &Asked,
+    ours: &Ours<'_>,
+) {
+    let Some(destination) = ours.destination(station) else {
+        return;
+    };
+    let (title, port) = (&destination.title, destination.port());
+    if destination.host.is_none() && !answers_as(station, ours, title) {
+        return items.fail(
+            "move_destination",
+            format!("studies are moved to {title}, and our service does not answer as that"),
+            format!(
+                "impaxlink station set {} --ae-title {}",
+                destination.archive,
+                ours.configuration.settings.ae_title()
             ),
-            Some(there) if !there.port.is_some_and(|port| destination.ports.contains(&port)) => items.fail(
-                "move_destination",
-                format!("{title} is {} there, and it listens elsewhere: what is moved arrives nowhere", shown(there)),
-                format!(
-                    "have it put right there: impaxlink station set {} --port {}",
-                    there.name,
-                    destination.ports.first().copied().unwrap_or_default()
-                ),
-            ),
-            Some(there) => items.pass("move_destination", format!("{title} is {} there", shown(there))),
-        }
+        );
     }
+    let named = told
+        .answer
+        .stations
+        .iter()
+        .filter(|there| there.ae_title == title.as_str());
+    let named: Vec<&ClusterStation> = named.filter(|there| there.port.is_some()).collect();
+    let right = named
+        .iter()
+        .find(|there| there.port.is_some_and(|port| destination.ports.contains(&port)));
+    let host = destination
+        .host
+        .clone()
+        .unwrap_or_else(|| host(asked.our_address));
+    match (right, named.first()) {
+        (Some(there), _) => items.pass("move_destination", format!("{title} is {} there", shown(there))),
+        (None, None) => items.fail(
+            "move_destination",
+            format!("it knows no station {title}: C-MOVE to it would end with A801"),
+            format!(
+                "have it registered there: impaxlink station add NAME --ae-title {title} --host {host} --port {port}"
+            ),
+        ),
+        (None, Some(there)) => items.fail(
+            "move_destination",
+            format!("{title} is {} there, and listens on port {port}: what is moved arrives nowhere", shown(there)),
+            format!("have it put right there: impaxlink station set {} --port {port}", there.name),
+        ),
+    }
+}
+
+/// Whether our service lets `station` call it by that title.
+fn answers_as(station: &Station, ours: &Ours<'_>, title: &AeTitle) -> bool {
+    *title == ours.configuration.settings.ae_title() || station.calling_ae.as_ref() == Some(title)
 }
 
 /// The same name for two stations makes people talk at cross purposes.

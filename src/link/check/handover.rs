@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::super::conversation::calling;
 use super::ServiceState;
-use super::ask::address_towards;
+use super::ask::our_address_towards;
 pub use super::ours::Destination;
-use super::ours::{destinations, ports};
-use crate::model::{AeTitle, Configuration, Station};
+use super::ours::{destination, ports};
+use crate::link::tls::own_certificate;
+use crate::model::{AeTitle, Configuration, Fingerprint, Station};
 
 /// What one station's administrators need.
 #[derive(Debug, Clone)]
@@ -25,7 +26,9 @@ pub struct Handover {
     /// Where the service listens: plain DICOM, or TLS where the station is set to it.
     pub port: u16,
     /// Where its studies are moved to.
-    pub destinations: Vec<Destination>,
+    pub destination: Option<Destination>,
+    /// The fingerprint of our certificate, where one is set and can be read.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// Gathers it, waiting for the name service no longer than `within`.
@@ -36,7 +39,7 @@ pub async fn handover(
     within: Duration,
 ) -> Handover {
     let address = match &station.endpoint {
-        Some(endpoint) => address_towards(endpoint, within).await,
+        Some(endpoint) => our_address_towards(endpoint, within).await,
         None => None,
     };
     let mut ports = ports(configuration, service);
@@ -47,7 +50,10 @@ pub async fn handover(
         ae_title: calling(station, &configuration.settings),
         address,
         port: ports.first().copied().unwrap_or_default(),
-        destinations: destinations(configuration, station, &ports),
+        destination: destination(configuration, station, &ports),
+        fingerprint: own_certificate(&configuration.settings)
+            .and_then(Result::ok)
+            .map(|certificate| certificate.fingerprint()),
         station: station.clone(),
     }
 }

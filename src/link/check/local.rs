@@ -8,6 +8,7 @@ use super::certificate::judge_certificate;
 use super::item::Items;
 use super::ours::Ours;
 use super::{Review, ServiceState};
+use crate::dimse::PeerCertificate;
 use crate::link::tls::TlsError;
 use crate::model::{Kind, OnPartial, in_full};
 
@@ -16,7 +17,7 @@ pub(super) fn judge(
     items: &mut Items,
     review: &Review,
     ours: &Ours<'_>,
-    certificate: Option<Result<Option<Timestamp>, TlsError>>,
+    certificate: Option<Result<PeerCertificate, TlsError>>,
     now: Timestamp,
 ) {
     judge_generation(items, review);
@@ -44,9 +45,16 @@ pub(super) fn judge(
         ),
     }
     match certificate {
-        Some(Ok(expires)) => {
+        Some(Ok(certificate)) => {
             let remedy = "renew it (tls.certificate, tls.key), then: impaxlink reload";
-            judge_certificate(items, expires, false, "our certificate", remedy, now);
+            judge_certificate(
+                items,
+                certificate.expires(),
+                false,
+                "our certificate",
+                remedy,
+                now,
+            );
         }
         Some(Err(error)) => items.fail("certificate", in_full(&error), "mend tls.certificate and tls.key"),
         None => {}
@@ -115,7 +123,7 @@ fn judge_listen(items: &mut Items, review: &Review, ours: &Ours<'_>) {
                 ours.port()
             ),
         ),
-        _ => items.pass("listen", format!("the service listens on {listen}")),
+        _ => items.pass("listen", format!("it is {listen}")),
     }
 }
 

@@ -3,10 +3,12 @@
 //! - `item`: what is said of one prerequisite
 //! - `ask`: asking a station all there is to know, over one association
 //! - `reach`, `certificate`, `cluster`, `between`, `local`: judging what was learned
+//! - `move_test`: bringing one image over, to see whether the way back works
 //! - `ours`: what we are to others
 //! - [`handover`]: what the other side must register
 //!
-//! Invariant: judging is pure; stations are asked all at once, each for a bounded time. Nothing is changed anywhere.
+//! Invariant: judging is pure; stations are asked all at once, each for a bounded time. Nothing is changed anywhere, but
+//! that a move test leaves its image in the archive.
 
 mod ask;
 mod between;
@@ -15,9 +17,11 @@ mod cluster;
 pub mod handover;
 mod item;
 mod local;
+mod move_test;
 mod ours;
 mod reach;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +31,12 @@ use jiff::Timestamp;
 use self::ask::{Asked, ask};
 use self::item::Items;
 pub use self::item::{Item, Outcome, Subject};
+pub use self::move_test::MoveTest;
+use self::move_test::Moved;
 use self::ours::Ours;
 use super::EmbeddedArchive;
 use super::cluster_query::ClusterTold;
-use super::tls::{LinkTls, own_certificate_expires};
+use super::tls::{LinkTls, own_certificate};
 use crate::archive::{ArchiveError, Stats};
 use crate::model::{Configuration, Generation, Kind, Settings, Station, StationName, Uid, in_full};
 
@@ -70,7 +76,9 @@ pub struct Review {
     /// The stations to review; none means the archive stations and all linked stations. One that is suspended is asked
     /// where it is named here.
     pub stations: Vec<StationName>,
-    /// How long one station is asked at most. All are asked at once.
+    /// A study of which one image is moved here from each station, where that is wanted.
+    pub move_test: Option<MoveTest>,
+    /// How long one station is asked at most, and a move test waited for. All are asked at once.
     pub limit: Duration,
 }
 
@@ -85,10 +93,11 @@ impl Review {
     /// Asks all stations at once and judges what they say: the local cluster's items first, then each station's.
     pub async fn run(&self) -> Vec<Item> {
         let learned = self.learn().await;
+        let mut moved = self.move_all(&learned).await;
         let now = Timestamp::now();
         let ours = Ours::new(&self.configuration, &self.cluster_uid, &self.service);
         let mut local = Items::of(Subject::Local);
-        let certificate = own_certificate_expires(&self.configuration.settings);
+        let certificate = own_certificate(&self.configuration.settings);
         local::judge(&mut local, self, &ours, certificate, now);
         let mut all = local.all;
         for (place, (station, of_station)) in learned.iter().enumerate() {
@@ -98,6 +107,9 @@ impl Review {
             match of_station {
                 Learned::Peer(asked) => {
                     judge_peer(&mut items, station, asked, &ours, now);
+                    if let Some(moved) = moved.remove(&place) {
+                        move_test::judge(&mut items, station, moved, &ours);
+                    }
                     if let Some(told) = of_station.told() {
                         between::judge_doors(&mut items, station, told, earlier);
                     }
@@ -141,6 +153,27 @@ impl Review {
             learned.push((station, of_station));
         }
         learned
+    }
+
+    /// Moves an image from each station that accepted an association.
+    async fn move_all(&self, learned: &[(&Station, Learned)]) -> HashMap<usize, Moved> {
+        let mut moving = HashMap::new();
+        let Some(test) = &self.move_test else {
+            return HashMap::new();
+        };
+        for (place, (station, of_station)) in learned.iter().enumerate() {
+            let is_open = matches!(of_station, Learned::Peer(asked) if matches!(asked.opened, Some(Ok(_))));
+            if is_open && station.kind != Kind::Archive {
+                let (review, test, name) = (self.clone(), test.clone(), station.name.clone());
+                moving.insert(place, tokio::spawn(async move { test.run(&review, &name).await }));
+            }
+        }
+        let mut moved = HashMap::new();
+        for (place, task) in moving {
+            // A task that died has moved nothing.
+            moved.insert(place, task.await.unwrap_or(Moved::Overdue));
+        }
+        moved
     }
 
     fn begin(&self, station: &Station) -> tokio::task::JoinHandle<Learned> {

@@ -2,9 +2,10 @@
 //!
 //! Invariant: pure. Our address depends on who looks, and is not here.
 
-use super::super::conversation::calling;
+use std::cmp::Reverse;
+
 use super::ServiceState;
-use crate::model::{AeTitle, Configuration, Kind, Station, Uid};
+use crate::model::{AeTitle, Configuration, Kind, Station, StationName, Uid};
 
 /// The local cluster, as others are asked about it.
 #[derive(Debug)]
@@ -22,10 +23,19 @@ pub(super) struct Ours<'a> {
 pub struct Destination {
     /// The AE title by which the station must know it.
     pub title: AeTitle,
-    /// Its host, where that is not this machine.
+    /// The archive station that it is.
+    pub archive: StationName,
+    /// Its host; `None` for the embedded archive.
     pub host: Option<String>,
     /// The ports on which it listens, the usual one first.
     pub ports: Vec<u16>,
+}
+
+impl Destination {
+    /// The port that others are told.
+    pub fn port(&self) -> u16 {
+        self.ports.first().copied().unwrap_or_default()
+    }
 }
 
 impl<'a> Ours<'a> {
@@ -49,8 +59,8 @@ impl<'a> Ours<'a> {
     }
 
     /// Where studies of that station are moved to.
-    pub(super) fn destinations(&self, station: &Station) -> Vec<Destination> {
-        destinations(self.configuration, station, &self.ports)
+    pub(super) fn destination(&self, station: &Station) -> Option<Destination> {
+        destination(self.configuration, station, &self.ports)
     }
 }
 
@@ -65,34 +75,27 @@ pub(super) fn ports(configuration: &Configuration, service: &ServiceState) -> Ve
     [plain].into_iter().chain(tls).collect()
 }
 
-/// The archive stations as a station must know them. The embedded one is where the service listens.
-pub(super) fn destinations(
+/// The archive station that studies are brought to where no other is asked for, as `station` must know it. The embedded
+/// one is where the service listens.
+pub(super) fn destination(
     configuration: &Configuration,
     station: &Station,
     ports: &[u16],
-) -> Vec<Destination> {
+) -> Option<Destination> {
     let archives = configuration
         .stations
         .iter()
         .filter(|it| it.kind == Kind::Archive);
-    let destinations = archives.map(|archive| match &archive.endpoint {
-        None => Destination {
-            title: (station.move_destination.clone())
-                .unwrap_or_else(|| calling(station, &configuration.settings)),
-            host: None,
-            ports: ports.to_vec(),
-        },
-        Some(endpoint) => Destination {
-            title: (station.move_destination.clone()).unwrap_or_else(|| archive.ae_title.clone()),
-            host: Some(endpoint.host.to_string()),
-            ports: vec![endpoint.port.get()],
-        },
-    });
-    // With a title of its own, the station knows one destination of ours.
-    let most = if station.move_destination.is_some() {
-        1
-    } else {
-        usize::MAX
-    };
-    destinations.take(most).collect()
+    let archive = archives.min_by_key(|it| (Reverse(it.priority), &it.name))?;
+    let endpoint = archive.endpoint.as_ref();
+    Some(Destination {
+        title: station
+            .move_destination
+            .as_ref()
+            .unwrap_or(&archive.ae_title)
+            .clone(),
+        archive: archive.name.clone(),
+        host: endpoint.map(|endpoint| endpoint.host.to_string()),
+        ports: endpoint.map_or_else(|| ports.to_vec(), |endpoint| vec![endpoint.port.get()]),
+    })
 }

@@ -2,8 +2,6 @@
 //!
 //! Invariant: it takes a turn at the station as queries do. Words hold nothing of the patient.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-
 use tokio::time::timeout;
 
 use super::RetrieveRequest;
@@ -106,15 +104,4 @@ pub(super) fn tell_end(end: &RetrieveEnd) -> Option<String> {
         told.push_str(&format!(" ({})", counts.join(", ")));
     }
     Some(told)
-}
-
-/// Our own address on the way to a peer. Nothing is sent.
-pub(super) fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
-    let any: SocketAddr = match peer {
-        SocketAddr::V4(_) => ([0; 4], 0).into(),
-        SocketAddr::V6(_) => ([0; 16], 0).into(),
-    };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(peer).ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
 }

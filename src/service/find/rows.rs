@@ -344,6 +344,37 @@ mod tests {
     }
 
     #[test]
+    fn a_study_given_under_another_id_says_its_own_among_the_others() {
+        let asked = asked(&[
+            (tags::PATIENT_ID, VR::LO),
+            (tags::ISSUER_OF_PATIENT_ID, VR::LO),
+            (tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, VR::SQ),
+            (tags::OTHER_PATIENT_I_DS_SEQUENCE, VR::SQ),
+        ]);
+        let item = DataSetBuilder::new().put(tags::UNIVERSAL_ENTITY_ID, VR::UT, "1.2");
+        let answer = answer(
+            DataSetBuilder::new()
+                .put(tags::PATIENT_ID, VR::LO, "4711")
+                .put(tags::ISSUER_OF_PATIENT_ID, VR::LO, "NORTH")
+                .put_items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, vec![item]),
+        );
+        let shown_as = PatientId {
+            id: "88".to_owned(),
+            domain: IssuerDomain::Named("HARBOUR".parse().unwrap()),
+        };
+        let rows = Rows::new(&asked, EXPLICIT, "LINK".parse().unwrap(), true, None, None);
+        let source = station("PACS", "PACS", "10.0.0.1");
+        let row = rows.row(&answer, None, &source, &shown_as).unwrap();
+        assert_eq!(text(&row, tags::PATIENT_ID).as_deref(), Some("88"));
+        assert_eq!(text(&row, tags::ISSUER_OF_PATIENT_ID).as_deref(), Some("HARBOUR"));
+        let qualifiers = row.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE);
+        assert_eq!(qualifiers.count(), 0, "they are of the own issuer");
+        let other = row.items(tags::OTHER_PATIENT_I_DS_SEQUENCE).next().unwrap();
+        assert_eq!(other.clone().value(tags::PATIENT_ID), Some(&b"4711"[..]));
+        assert_eq!(other.value(tags::ISSUER_OF_PATIENT_ID), Some(&b"NORTH "[..]));
+    }
+
+    #[test]
     fn text_is_in_the_callers_character_set_or_in_utf_8() {
         let asked = asked(&[(tags::PATIENT_NAME, VR::PN)]);
         let latin = answer(DataSetBuilder::new().put(tags::PATIENT_NAME, VR::PN, &b"M\xfcller"[..]));

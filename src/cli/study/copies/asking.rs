@@ -13,7 +13,7 @@ use crate::link::completeness::{Completeness, completeness};
 use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::{Caller, Narrowing, Target, plan};
 use crate::link::tls::LinkTls;
-use crate::link::{EmbeddedArchive, Event, LinkedQuery, Request};
+use crate::link::{EmbeddedArchive, Event, LinkedQuery, Request, keywords};
 use crate::model::{Configuration, LedgerEntry, Outcome, Query, Told, Uid};
 use crate::store::LinkReport;
 
@@ -59,9 +59,9 @@ pub fn ask(ui: &Ui, study: &Uid) -> anyhow::Result<Asked> {
     if targets.is_empty() {
         return Ok(Asked::default());
     }
-    records.disclose(ui, &configuration, &targets, &query);
+    records.disclose(ui, &configuration, &targets, keywords(&query));
     let (mut ledger, began) = (
-        begin_ledger(&configuration, Caller::Internal, &query),
+        begin_ledger(&configuration, Caller::Internal, query.level, keywords(&query)),
         Instant::now(),
     );
     let request = Request {

@@ -2,6 +2,7 @@
 
 mod ends;
 mod flags;
+mod known_patients;
 mod linked;
 mod load;
 mod loops;
