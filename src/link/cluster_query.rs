@@ -86,3 +86,32 @@ pub async fn ask_cluster(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journey_is_no_difference_between_clocks() {
+        let ahead = |millis: i64| {
+            let asked_at = Timestamp::UNIX_EPOCH;
+            let answer = ClusterAnswer {
+                name: None,
+                uid: "2.25.1".parse().unwrap(),
+                software_version: String::new(),
+                stations: Vec::new(),
+                vocabulary_digest: String::new(),
+                prefetch_rule_digest: String::new(),
+                clock: asked_at + SignedDuration::from_millis(millis),
+            };
+            let told = ClusterTold {
+                answer,
+                asked_at,
+                answered_at: asked_at + SignedDuration::from_millis(900),
+            };
+            told.clock_ahead().as_millis()
+        };
+        assert_eq!([0, 450, 900].map(ahead), [0; 3]);
+        assert_eq!((ahead(1000), ahead(-70)), (100, -70));
+    }
+}

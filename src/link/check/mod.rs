@@ -2,7 +2,7 @@
 //!
 //! - `item`: what is said of one prerequisite
 //! - `ask`: asking a station all there is to know, over one association
-//! - `reach`, `certificate`, `cluster`, `between`, `local`: judging what was learned
+//! - `reach`, `certificate`, `cluster`, `registration`, `between`, `local`: judging what was learned
 //! - `move_test`: bringing one image over, to see whether the way back works
 //! - `ours`: what we are to others
 //! - [`handover`]: what the other side must register
@@ -20,6 +20,7 @@ mod local;
 mod move_test;
 mod ours;
 mod reach;
+mod registration;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

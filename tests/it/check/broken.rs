@@ -131,7 +131,7 @@ fn we_are_registered_there_with_the_wrong_port() {
     assert_eq!(review.troubles(), both, "{:#}", review.document);
     let hint = format!("impaxlink station set NORTH --port {}", pair.north.port);
     review.tells(both[0], &format!("NORTH@127.0.0.1:{port}"), &hint);
-    review.tells(both[1], "arrives nowhere", &hint);
+    review.tells(both[1], "what is moved to NORTH goes to", &hint);
 }
 
 #[test]
