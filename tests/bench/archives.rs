@@ -36,14 +36,28 @@ struct Options {
     /// Start only the archive of this AE title.
     #[arg(long)]
     only: Option<String>,
+    /// How many instances the study that is at SITEA and, whole, at SITEB has, where not as many as come.
+    #[arg(long)]
+    instances: Option<usize>,
+    /// The port of a move destination MOVESCU on this machine.
+    #[arg(long)]
+    movescu: Option<u16>,
 }
 
 fn main() -> io::Result<()> {
     let options = Options::parse();
-    let federation = studies::Federation::new(1, options.studies.max(4));
+    let mut federation = studies::Federation::new(1, options.studies.max(4));
+    if let Some(count) = options.instances {
+        enlarge(&mut federation, count);
+    }
     let [a, b, c] = &federation.sites;
     let of = |site: &studies::Site| ArchiveOptions {
         tcp_nodelay: !options.as_they_come,
+        move_destinations: options
+            .movescu
+            .map(|port| ("MOVESCU", port))
+            .into_iter()
+            .collect(),
         ..ArchiveOptions::new(site.ae_title)
     };
     let is_wanted = |site: &&studies::Site| options.only.as_ref().is_none_or(|only| only == site.ae_title);
@@ -73,4 +87,18 @@ fn main() -> io::Result<()> {
     println!("READY=1");
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
+}
+
+/// Gives the study of the whole copy so many instances, wherever it is.
+fn enlarge(federation: &mut studies::Federation, count: usize) {
+    let uid = federation.full_copy.clone();
+    let studies = federation.sites.iter_mut().flat_map(|site| &mut site.studies);
+    for study in studies.filter(|study| study.uid == uid) {
+        let per_series = count / study.series.len();
+        for series in &mut study.series {
+            series.instances = (1..=per_series)
+                .map(|number| format!("{}.{number}", series.uid))
+                .collect();
+        }
+    }
 }
