@@ -115,6 +115,9 @@ impl Visitors<'_> {
             bytes: 0,
             stays: visitor.stays_by_record(self.configuration, Timestamp::now()),
         };
+        if expiry.stays.is_none() && self.was_stated_here(study)? {
+            expiry.stays = Some(Stays::Changed);
+        }
         if expiry.stays.is_some() {
             return Ok((expiry, None));
         }
@@ -124,6 +127,13 @@ impl Visitors<'_> {
         expiry.stays = visitor.stays_by_holding(&holding);
         let may_go = expiry.stays.is_none();
         Ok((expiry, may_go.then_some(holding)))
+    }
+
+    /// Whether its state was changed in this cluster.
+    fn was_stated_here(&self, study: &Uid) -> Result<bool, StoreError> {
+        let states = self.store.study_states(std::slice::from_ref(study))?;
+        let mut writes = states.iter().flat_map(|stated| stated.state.writes());
+        Ok(writes.any(|(_, write)| write.cluster == *self.store.cluster_uid()))
     }
 
     fn quiet_since(&self) -> Timestamp {

@@ -50,4 +50,5 @@ mod study_state;
 mod tls;
 mod unit;
 mod visitors;
+mod visitors_brought;
 mod worklist;

@@ -1,20 +1,21 @@
 //! Visitors: what is on record of where a copy came from, and what becomes of it in the embedded archive.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use dicom_dictionary_std::tags;
 use impaxlink::archive::{Archive, Outcome};
 use impaxlink::audit::{Event, EventKind};
 use impaxlink::dimse::TransferSyntax;
-use impaxlink::model::{Kind, Station, Suspension};
-use impaxlink::store::{Access, AuditFilter, Copy, Purpose, Store, StudyUse};
+use impaxlink::model::{FieldValue, Kind, StateField, Station, StudyPatient, Suspension};
+use impaxlink::store::{Access, AuditFilter, Copy, Draft, Purpose, Store, StudyUse};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::support::archive::{Object, dicom_file, receive};
 use super::support::env::Env;
 use super::support::service::{self, set, wait_for};
-use super::support::store::{StoreFolder, save, station};
+use super::support::store::{StoreFolder, jdoe, save, station};
 
 const STUDY: &str = "1.2.840.1";
 
@@ -296,6 +297,26 @@ fn what_was_changed_here_is_at_home_for_good() {
     site.receive(instance(0), "B1");
     site.bring("B1", long_ago());
     site.stays("was here before");
+}
+
+#[test]
+fn what_was_said_of_it_here_makes_it_this_clusters() {
+    let site = Site::new("500s");
+    let (field, text) = (StateField::InterpretationStatus, "APPROVED");
+    let draft = Draft {
+        study: STUDY.parse().unwrap(),
+        patient: StudyPatient {
+            id: "P0".to_owned(),
+            issuer: None,
+        },
+        wanted: BTreeMap::from([(field, FieldValue::new(field, text).unwrap())]),
+        is_correction: false,
+        new_objects: None,
+        review: None,
+    };
+    site.store().make_updates(&jdoe(), &[draft]).unwrap();
+    site.stays("changed here");
+    assert_eq!(site.expire(&[]), Vec::<Value>::new(), "for good");
 }
 
 #[test]
