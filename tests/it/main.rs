@@ -34,6 +34,7 @@ mod peers;
 mod prefetch;
 mod prefetch_crash;
 mod prefetch_night;
+mod priors;
 mod query_embedded;
 mod query_ends;
 mod reference;

@@ -116,7 +116,7 @@ impl Records {
         let Some(store) = &self.store else {
             return Ok(HashSet::new());
         };
-        let notices = store.open_review_notices(usize::MAX)?;
+        let notices = store.open_review_notices(u32::MAX as usize)?;
         Ok(notices.into_iter().map(|notice| notice.study).collect())
     }
 
