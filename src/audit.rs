@@ -77,7 +77,7 @@ pub enum UpdateAct {
     Applied,
     /// It was kept and not applied.
     Parked,
-    /// It was parked, and a person has given it up.
+    /// A person has given it up: it is not applied, or not sent to a station.
     Dropped,
     /// A person has looked at what its review notice says.
     Acknowledged,
@@ -94,6 +94,9 @@ pub struct UpdateRecord {
     pub study: Uid,
     /// The station that sent it; `None` where it was made here.
     pub from: Option<StationName>,
+    /// The station to which it is not sent any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_to: Option<StationName>,
     /// The fields that it changes.
     pub changed: Vec<StateField>,
 }

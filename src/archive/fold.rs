@@ -7,7 +7,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 /// The folded form of a name, or of a key with wildcards: component groups divided by `=`.
-pub(super) fn fold_name(name: &str) -> String {
+pub fn fold_name(name: &str) -> String {
     let folded = if name.is_ascii() {
         name.to_ascii_lowercase()
     } else {

@@ -55,6 +55,7 @@ pub use attributes::{Attribute, Attributes, Value};
 pub use description::NoPlace;
 pub use error::ArchiveError;
 pub use find::{Row, Search};
+pub use fold::fold_name;
 pub use holding::Holding;
 pub use import::{ImportCounts, Imported};
 pub use incoming::{Announced, Incoming, Outcome};

@@ -183,13 +183,20 @@ fn update_sentence(record: &UpdateRecord) -> String {
         .from
         .as_ref()
         .map_or(String::new(), |from| format!(" from {from}"));
+    let not_to = record
+        .not_to
+        .as_ref()
+        .map_or(String::new(), |to| format!(", not sent to {to}"));
     let changed: Vec<&str> = record.changed.iter().map(|field| field.as_str()).collect();
     let changed = if changed.is_empty() {
         String::new()
     } else {
         format!(": {}", changed.join(", "))
     };
-    format!("{act} {} of study {}{from}{changed}", record.update, record.study)
+    format!(
+        "{act} {} of study {}{from}{changed}{not_to}",
+        record.update, record.study
+    )
 }
 
 /// `audit verify --json` of a whole chain; a broken one is an error.

@@ -42,6 +42,7 @@ mod status;
 mod study;
 mod table;
 mod time;
+mod updates;
 mod value;
 mod view;
 
@@ -128,9 +129,6 @@ enum Command {
     #[command(subcommand, visible_alias = "stations")]
     Station(station::StationCommand),
     Query(query::QueryArgs),
-    /// See what is known of a study, and who holds copies of it
-    #[command(subcommand)]
-    Study(study::StudyCommand),
     /// Keep the cross-reference: which patient IDs of different issuers are one person's
     #[command(subcommand)]
     Patient(patient::PatientCommand),
@@ -146,6 +144,12 @@ enum Command {
     /// Fill and look after the archive that impaxlink itself keeps
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
+    /// See and change what all clusters know of a study, and see who holds copies of it
+    #[command(subcommand)]
+    Study(study::StudyCommand),
+    /// See and mend the relay of updates to linked clusters
+    #[command(subcommand)]
+    Updates(updates::UpdatesCommand),
     /// See past linked queries: who asked, what each station did, what the caller was told
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -232,6 +236,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Station(command) => station::run(ui, command),
         Command::Archive(command) => archive::run(ui, command),
         Command::Ledger(command) => ledger::run(ui, command),
+        Command::Updates(command) => updates::run(ui, command),
         Command::Mapping(command) => mapping::run(ui, command),
         Command::Rule(command) => rule::run(ui, command),
         Command::Generation(command) => generation::run(ui, command),

@@ -14,6 +14,7 @@ use crate::dimse::{
     RequestorOptions, Status, StatusClass, TransferSyntax, connect, uids,
 };
 use crate::model::{AeTitle, CharacterSet, Endpoint, Settings, Station, Syntax, in_full};
+use crate::store::StoreError;
 
 use super::identifier::{Keys, WriteError};
 use super::keys::{KeyError, Root};
@@ -64,6 +65,8 @@ pub(super) enum Interrupt {
     Peer(Error),
     /// The embedded archive failed.
     Archive(ArchiveError),
+    /// What was said of the studies can't be read.
+    States(StoreError),
     /// The station ended a find with another status than success.
     Ended(FindEnd),
 }

@@ -38,6 +38,11 @@ impl EmbeddedArchive {
         }
     }
 
+    /// The store of its cluster.
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
     /// Opens it where the settings say, unless it is open there already. Blocks.
     pub fn open(&self, settings: &Settings) -> Result<Archive, ArchiveError> {
         let path = settings.archive_path(&self.store);

@@ -6,6 +6,8 @@ use crate::dimse::DataSet;
 use crate::model::{LedgerEntry, StudyAnswer};
 use crate::store::LinkReport;
 
+use super::stated::StatedValue;
+
 /// One thing that a linked query brings.
 #[derive(Debug)]
 pub enum Event {
@@ -24,6 +26,8 @@ pub struct Answer {
     pub study: Box<StudyAnswer>,
     /// As it came, at study level.
     pub data_set: DataSet,
+    /// The attributes whose value is not that of the data sets, but what clusters have said since.
+    pub stated: Vec<StatedValue>,
     /// The rows at the level that was asked for, where that is a lower one.
     pub lower: Vec<LowerRow>,
 }

@@ -24,6 +24,7 @@ use super::embedded::EmbeddedArchive;
 use super::event::{Ended, Event};
 use super::policy::{Role, Target};
 use super::session::Session;
+use super::stated::StudyStates;
 use super::stop::{Stop, StopSender};
 use super::tls::LinkTls;
 use super::turns::Turns;
@@ -50,6 +51,8 @@ pub struct Request {
     pub tls: LinkTls,
     /// The embedded archive, should a station be it.
     pub archive: EmbeddedArchive,
+    /// What clusters have said of the studies of the local archives; `None` where that is nothing.
+    pub states: Option<StudyStates>,
     /// How long the whole query may take.
     pub timeout: Option<Duration>,
     /// Linked stations that keep failing, each with the time before which it is not asked.
@@ -147,6 +150,7 @@ impl LinkedQuery {
             cross_reference: Arc::clone(&request.cross_reference),
             tls: request.tls.clone(),
             archive: request.archive.clone(),
+            states: request.states.clone(),
             failures_in_a_row: request
                 .health
                 .get(&station.name)

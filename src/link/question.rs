@@ -6,13 +6,16 @@
 //! Invariants: an answer to an ID that the caller did not give is taken only where it names the issuer of that ID, or
 //! the station is known to have no other: never guessed. Only an ID without wildcards is looked up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    CrossReference, Issuer, IssuerDomain, Kind, PatientId, PatientIdKey, Query, Station, StudyAnswer,
+    CrossReference, Issuer, IssuerDomain, Kind, Level, PatientId, PatientIdKey, Query, Returned, Station,
+    StudyAnswer, Uid,
 };
 
 use super::keys::{KeyError, Root};
+use super::stated::QueryStates;
 
 /// The identities of the patient whom a query asks for, where the cross-reference says more than the query itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +95,8 @@ pub(super) struct Question {
     pub(super) person: AskedPerson,
     /// The person's IDs there.
     ids: Vec<String>,
+    /// What clusters have said of studies, where that matters to this station's answers.
+    pub(super) states: Option<QueryStates>,
 }
 
 /// One of the queries that a station is asked for a question.
@@ -100,6 +105,8 @@ pub(super) struct Part {
     pub(super) query: Query,
     /// Whether it is by an ID that the caller did not give, so that only what is known to be the person's answers it.
     pub(super) is_translated: bool,
+    /// Whether it is for studies that were found by what was said of them.
+    pub(super) is_by_state: bool,
 }
 
 impl Question {
@@ -113,6 +120,7 @@ impl Question {
         let person = AskedPerson::of(&query, &cross_reference);
         Question {
             ids: person.ids_at(station, local),
+            states: None,
             person,
             query,
             cross_reference,
@@ -129,6 +137,7 @@ impl Question {
             parts.push(Part {
                 query: query.clone(),
                 is_translated: false,
+                is_by_state: false,
             });
         }
         let others = self.ids.iter();
@@ -143,11 +152,49 @@ impl Question {
                 ..query.clone()
             },
             is_translated: true,
+            is_by_state: false,
         }));
         if parts.is_empty() {
             return Err(KeyError::GlobalId);
         }
+        parts.extend(self.parts_by_state(root));
         Ok(parts)
+    }
+
+    /// Takes note of what was said of studies. Whose state it is can only be told where the patient is returned.
+    pub(super) fn set_states(&mut self, states: Option<QueryStates>) {
+        if states.is_some() && self.query.returned == Returned::Nothing {
+            Arc::make_mut(&mut self.query).returned = Returned::Patient;
+        }
+        self.states = states;
+    }
+
+    /// The queries for studies that were found by what was said of them; in Patient Root, by the patient of each.
+    fn parts_by_state(&self, root: Root) -> Vec<Part> {
+        let states = self.states.as_ref();
+        let Some(states) =
+            states.filter(|states| self.query.level == Level::Study && !states.found.is_empty())
+        else {
+            return Vec::new();
+        };
+        let mut studies_of: BTreeMap<Option<&str>, Vec<Uid>> = BTreeMap::new();
+        for (study, patient) in &states.found {
+            let patient_id = (root == Root::Patient).then_some(patient.id.as_str());
+            studies_of.entry(patient_id).or_default().push(study.clone());
+        }
+        let part = |(patient_id, study_uids): (Option<&str>, Vec<Uid>)| Part {
+            query: Query {
+                patient_id: patient_id.map(|id| PatientIdKey {
+                    id: id.to_owned(),
+                    issuer: None,
+                }),
+                study_uids,
+                ..states.query_by_state(&self.query)
+            },
+            is_translated: false,
+            is_by_state: true,
+        };
+        studies_of.into_iter().map(part).collect()
     }
 
     /// Gives a study what the cross-reference knows of its patient and its station does not.

@@ -3,6 +3,9 @@
 //! Invariant: what has been taken stays taken, whatever the station does then. One station's search never waits for
 //! another's; it waits for the caller where that one reads slowly, and that time is not counted against the peer.
 
+mod stated;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -10,6 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::dimse::{DataSet, Error, Status};
 use crate::model::{IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, Uid};
+use crate::store::StatedStudy;
 
 use super::answer::{AnswerReader, PatientAnswer};
 use super::conversation::{Interrupt, Unaskable};
@@ -20,6 +24,7 @@ use super::identifier::{Keys, describe};
 use super::keys::{Root, check_number, image_keys, patient_keys, series_keys, study_keys};
 use super::question::{Part, Question};
 use super::respondent::{Dialogue, Found, Respondent};
+use super::stated::{QueryStates, StatedValue};
 use super::stop::{Stop, StopSignal};
 
 /// The most patients whose studies are asked for in Patient Root.
@@ -40,13 +45,15 @@ pub(super) struct Search<'s> {
     filter_of_person: Filter,
     /// Whether only that is taken, as the station is asked by an ID that the caller did not give.
     takes_only_person: bool,
+    /// Whether the studies are asked for that were found by what was said of them.
+    is_by_state: bool,
     pub(super) entry: LedgerEntry,
     /// What people should know of the answers, besides a failure.
     pub(super) notes: Notes,
     /// The studies so far, where several queries may bring one to light again.
     seen: Option<FirstSight>,
     /// Studies whose lower levels are still to be asked for.
-    studies: Vec<(StudyAnswer, DataSet)>,
+    studies: Vec<(StudyAnswer, DataSet, Vec<StatedValue>)>,
 }
 
 /// What was noticed on the way.
@@ -83,6 +90,7 @@ impl<'s> Search<'s> {
             filter: Filter::new(&of_study_level(&question.query)),
             filter_of_person: Filter::new(&without_patient(of_study_level(&question.query))),
             takes_only_person: false,
+            is_by_state: false,
             question,
             respondent,
             events,
@@ -151,6 +159,7 @@ impl<'s> Search<'s> {
 
     fn begin(&mut self, part: &Part) {
         self.takes_only_person = part.is_translated;
+        self.is_by_state = part.is_by_state;
         self.notes.translated_ids += usize::from(part.is_translated);
     }
 
@@ -204,7 +213,11 @@ impl<'s> Search<'s> {
     ) -> Result<(), Interrupt> {
         self.entry.dicom_status = None;
         let mut matches = line.find(keys).await?;
-        let taken = self.take_studies(&mut matches, patient).await;
+        let question = self.question;
+        let taken = match &question.states {
+            Some(states) => self.take_stated(states, &mut matches, patient).await,
+            None => self.take_studies(&mut matches, patient).await,
+        };
         self.count(&matches);
         taken
     }
@@ -215,12 +228,12 @@ impl<'s> Search<'s> {
         patient: Option<&PatientAnswer>,
     ) -> Result<(), Interrupt> {
         while let Some(data_set) = matches.next().await? {
-            let Some(study) = self.read_study(&data_set, patient) else {
+            let Some((study, stated)) = self.read_study(&data_set, patient, None) else {
                 continue;
             };
             if self.question.query.level != Level::Study {
-                self.studies.push((study, data_set));
-            } else if let Err(stop) = self.emit(study, data_set, Vec::new()).await {
+                self.studies.push((study, data_set, stated));
+            } else if let Err(stop) = self.emit(study, data_set, Vec::new(), stated).await {
                 return Err(matches.stopped(stop).await);
             }
         }
@@ -228,7 +241,12 @@ impl<'s> Search<'s> {
     }
 
     /// What a match says, unless it is of no use, of another query, or known already.
-    fn read_study(&mut self, data_set: &DataSet, patient: Option<&PatientAnswer>) -> Option<StudyAnswer> {
+    fn read_study(
+        &mut self,
+        data_set: &DataSet,
+        patient: Option<&PatientAnswer>,
+        said: Option<(&QueryStates, &[StatedStudy])>,
+    ) -> Option<(StudyAnswer, Vec<StatedValue>)> {
         let Some(mut study) = self.reader.study(data_set) else {
             self.entry.dropped += 1;
             return None;
@@ -237,16 +255,19 @@ impl<'s> Search<'s> {
             patient.complete(&mut study);
         }
         self.question.complete(&mut study);
-        let is_persons = self.question.person.is(&study.patient_id);
+        let is_persons = self.is_by_state || self.question.person.is(&study.patient_id);
+        let stated = self.lay_over(&mut study, said)?;
         let filter = match is_persons {
             true => &self.filter_of_person,
             false => &self.filter,
         };
         let decoder = self.reader.decoder();
-        let further = |tag| {
-            data_set
-                .element(tag)
-                .map(|value| decoder.decode(value, describe(tag).0))
+        let further = |tag| match stated.iter().find(|stated| stated.tag == tag) {
+            Some(stated) => stated.value.text().map(Cow::Borrowed),
+            None => {
+                let value = data_set.element(tag)?;
+                Some(decoder.decode(value, describe(tag).0))
+            }
         };
         if !is_persons && self.takes_only_person {
             self.entry.filtered += 1;
@@ -270,15 +291,15 @@ impl<'s> Search<'s> {
             .seen
             .as_mut()
             .is_some_and(|seen| seen.see(&study) == Sight::Location);
-        (!is_known).then_some(study)
+        (!is_known).then_some((study, stated))
     }
 
     /// The series of the studies found, and their instances, as far as the query asks for them.
     async fn find_lower_levels(&mut self, line: &mut Dialogue<'s>) -> Result<(), Interrupt> {
-        for (mut study, data_set) in std::mem::take(&mut self.studies) {
+        for (mut study, data_set, stated) in std::mem::take(&mut self.studies) {
             let mut lower = Vec::new();
             let found = self.find_series(line, &mut study, &mut lower).await;
-            self.emit(study, data_set, lower)
+            self.emit(study, data_set, lower, stated)
                 .await
                 .map_err(Interrupt::Stopped)?;
             found?;
@@ -400,11 +421,13 @@ impl<'s> Search<'s> {
         study: StudyAnswer,
         data_set: DataSet,
         lower: Vec<LowerRow>,
+        stated: Vec<StatedValue>,
     ) -> Result<(), Stop> {
         let answer = Event::Answer(Answer {
             target: self.target,
             study: Box::new(study),
             data_set,
+            stated,
             lower,
         });
         match self.events.try_send(answer) {

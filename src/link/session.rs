@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use crate::dimse::{Status, StatusClass};
 use crate::model::{
-    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, CrossReference, LedgerEntry, Outcome, Query, Station,
-    in_full, show_duration,
+    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, CrossReference, Kind, LedgerEntry, Outcome, Query,
+    Station, in_full, show_duration,
 };
 use crate::store::{LinkOutcome, LinkReport};
 
@@ -25,6 +25,7 @@ use super::health::next_try;
 use super::question::Question;
 use super::respondent::Respondent;
 use super::search::{Notes, Search};
+use super::stated::StudyStates;
 use super::stop::{Stop, StopSignal};
 use super::tls::LinkTls;
 use super::turns::{Turn, Turns};
@@ -44,6 +45,8 @@ pub(super) struct Session {
     pub(super) cross_reference: Arc<CrossReference>,
     pub(super) tls: LinkTls,
     pub(super) archive: EmbeddedArchive,
+    /// What clusters have said of the studies of a local archive.
+    pub(super) states: Option<StudyStates>,
     /// How often its link has failed before, without a success since.
     pub(super) failures_in_a_row: u32,
     pub(super) events: mpsc::Sender<Event>,
@@ -88,7 +91,12 @@ impl Session {
         let local = settings.issuer();
         let reader = AnswerReader::new(station, local.as_ref());
         let (query, known) = (Arc::clone(&self.query), Arc::clone(&self.cross_reference));
-        let question = Question::new(query, known, station, local.as_ref());
+        let mut question = Question::new(query, known, station, local.as_ref());
+        if let Err(interrupt) = self.state(&mut question, station).await {
+            entry.outcome = outcome(&interrupt, 0);
+            entry.detail = Some(describe(&interrupt, station, &calling(station, settings)));
+            return self.ended(entry, None);
+        }
         let mut search = Search::new(
             self.target,
             &question,
@@ -105,15 +113,20 @@ impl Session {
         let reads_as_latin = search.reader.assumed_a_charset();
         let Search { mut entry, notes, .. } = search;
         entry.elapsed = began.elapsed();
+        let has_more_by_state = question.states.as_ref().is_some_and(|states| states.has_more);
         let mut details = Vec::new();
         if let Err(interrupt) = &searched {
             entry.outcome = outcome(interrupt, entry.matches);
             details.push(describe(interrupt, station, &calling(station, settings)));
         }
-        if searched.is_ok() && notes.has_too_many_patients {
+        if searched.is_ok() && (notes.has_too_many_patients || has_more_by_state) {
             entry.outcome = Outcome::Truncated;
         }
         details.extend(remarks(&entry, &notes, reads_as_latin));
+        if has_more_by_state {
+            details
+                .push("more studies have such a value by what was said of them: narrow the query".to_owned());
+        }
         entry.detail = (!details.is_empty()).then(|| details.join("; "));
         let report = self.report(&entry, &searched, &notes, station);
         entry.retry_at = match &report {
@@ -124,6 +137,16 @@ impl Session {
             _ => None,
         };
         self.ended(entry, report)
+    }
+
+    /// Lets the question know what clusters have said of studies, where an archive of the local cluster is asked.
+    async fn state(&self, question: &mut Question, station: &Station) -> Result<(), Interrupt> {
+        if let Some(states) = self.states.as_ref().filter(|_| station.kind == Kind::Archive) {
+            let (person, known) = (question.person.clone(), Arc::clone(&question.cross_reference));
+            let stated = states.of_query(&question.query, person, known).await;
+            question.set_states(stated.map_err(Interrupt::States)?);
+        }
+        Ok(())
     }
 
     /// Waits until an association with the station may be opened; as long as it may be silent at most.
@@ -191,7 +214,11 @@ fn outcome(interrupt: &Interrupt, matches: u64) -> Outcome {
         Interrupt::Ended(end) if end.status.class() == StatusClass::Cancel => true,
         // Refused for lack of resources: a limit of the station's.
         Interrupt::Ended(end) => matches > 0 && matches!(end.status, Status(0xA700..=0xA7FF)),
-        Interrupt::Archive(_) | Interrupt::Unaskable(_) | Interrupt::Peer(_) | Interrupt::NoTurn(_) => false,
+        Interrupt::Archive(_)
+        | Interrupt::States(_)
+        | Interrupt::Unaskable(_)
+        | Interrupt::Peer(_)
+        | Interrupt::NoTurn(_) => false,
     };
     if has_ended_early {
         Outcome::Truncated
@@ -210,6 +237,7 @@ fn describe(interrupt: &Interrupt, station: &Station, calling: &AeTitle) -> Stri
         ),
         Interrupt::Peer(error) => failure::of_association(error, station, calling),
         Interrupt::Archive(error) => in_full(error),
+        Interrupt::States(error) => format!("what was said of the studies can't be read: {}", in_full(error)),
         Interrupt::Ended(end) => failure::of_find(end),
     }
 }

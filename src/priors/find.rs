@@ -18,8 +18,8 @@ use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::tls::LinkTls;
 use crate::link::{
-    Answer, AskedPerson, EmbeddedArchive, Ended, Event, LinkedQuery, MAPPED_KEYS, Request, Turns, keywords,
-    mapped,
+    Answer, AskedPerson, EmbeddedArchive, Ended, Event, LinkedQuery, MAPPED_KEYS, Request, StudyStates,
+    Turns, keywords, mapped,
 };
 use crate::model::{
     Availability, Configuration, CrossReference, IssuerDomain, LedgerEntry, Outcome, PatientId, PatientIdKey,
@@ -290,6 +290,7 @@ impl Asking<'_> {
             health: search.health.clone(),
             tls: search.tls.clone(),
             archive: search.archive.clone(),
+            states: Some(StudyStates::of_store(search.archive.store())),
             timeout: search.timeout,
             resting: search.resting.clone(),
             turns: search.turns.clone(),

@@ -123,6 +123,7 @@ pub(super) fn link_request(
         targets,
         tls: snapshot.tls().clone(),
         archive: service.archive.clone(),
+        states: Some(service.states.clone()),
         health,
         timeout: None,
         resting,

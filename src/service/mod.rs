@@ -55,7 +55,7 @@ pub use limits::{Associations, LimitReached, OpenAssociation};
 pub use run::{Ended, ServeError, run};
 pub use snapshot::{InForce, Snapshot, Unusable};
 
-use crate::link::{EmbeddedArchive, Turns};
+use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::model::Uid;
 use crate::model::in_full;
 use arriving::ArrivingStudies;
@@ -87,6 +87,8 @@ struct Service {
     /// Those whose priors are brought when nothing more of them comes.
     arriving: ArrivingStudies,
     archive: EmbeddedArchive,
+    /// What clusters have said of the studies of the archives.
+    states: StudyStates,
     conflicts: Conflicts,
     arrivals: Arrivals,
     known_patients: Arc<KnownPatients>,

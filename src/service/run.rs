@@ -31,7 +31,7 @@ use super::retrieve::Arrivals;
 use super::schedule::Schedule;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::audit::Attribution;
-use crate::link::{EmbeddedArchive, Turns};
+use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
 
 /// How many connections may wait to ask for an association, all sources together.
@@ -198,6 +198,7 @@ fn new_service(
         destination_turns: Turns::default(),
         arriving: ArrivingStudies::default(),
         archive: EmbeddedArchive::of_store(store.path()),
+        states: StudyStates::of_store(store.path()),
         conflicts: Conflicts::default(),
         arrivals: Arrivals::default(),
         known_patients,

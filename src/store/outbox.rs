@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::configuration::{parsed, unreadable, word};
 use super::link_health::one_line;
-use super::{Store, StoreError};
+use super::{Store, StoreError, audit_log};
+use crate::audit::{Attribution, Event, UpdateAct, UpdateRecord};
 use crate::model::{Change, StationName, Subject, Uid, Update};
 
 /// What became of a row.
@@ -212,11 +213,15 @@ impl Store {
     }
 
     /// Takes out the rows that are meant, and not delivered: they will not be sent. How many there were.
-    pub fn drop_outbox(&self, filter: &OutboxFilter) -> Result<usize, StoreError> {
-        self.change_outbox(
-            "DELETE FROM outbox WHERE :now > 0 AND state <> 'delivered' AND",
-            filter,
-        )
+    pub fn drop_outbox(&self, by: &Attribution, filter: &OutboxFilter) -> Result<usize, StoreError> {
+        let rows = self.outbox(filter, None)?;
+        let meant = rows.iter().filter(|row| row.state != OutboxState::Delivered);
+        let transaction = self.begin_write()?;
+        let dropped = meant
+            .map(|row| drop_row(&transaction, &self.cluster_uid, by, row))
+            .sum::<rusqlite::Result<usize>>()
+            .and_then(|count| transaction.commit().map(|()| count));
+        self.sqlite(dropped)
     }
 
     fn change_outbox(&self, change: &str, filter: &OutboxFilter) -> Result<usize, StoreError> {
@@ -287,6 +292,30 @@ pub(super) fn follow(connection: &Connection, changes: &[Change]) -> rusqlite::R
 /// An update, as the log has it.
 pub(super) fn body(row: &Row<'_>, column: usize) -> rusqlite::Result<Update> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
+}
+
+fn drop_row(
+    connection: &Connection,
+    cluster: &Uid,
+    by: &Attribution,
+    row: &OutboxRow,
+) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM outbox WHERE station = ?1 AND state <> 'delivered' \
+        AND update_sequence = (SELECT sequence FROM update_log WHERE id = ?2)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let count = statement.execute(params![row.station.as_str(), row.update.id.as_str()])?;
+    if count > 0 {
+        let event = Event::Update(UpdateRecord {
+            act: UpdateAct::Dropped,
+            update: row.update.id.clone(),
+            study: row.update.study.clone(),
+            from: None,
+            not_to: Some(row.station.clone()),
+            changed: row.update.changes.iter().map(|change| change.field).collect(),
+        });
+        audit_log::append(connection, cluster, by, &event)?;
+    }
+    Ok(count)
 }
 
 fn settle(connection: &Connection, row: i64, settled: &Settled, now: Timestamp) -> rusqlite::Result<()> {

@@ -105,6 +105,7 @@ impl Store {
                     update: notice.update.clone(),
                     study: notice.study.clone(),
                     from: None,
+                    not_to: None,
                     changed: Vec::new(),
                 });
                 audit_log::append(&transaction, &self.cluster_uid, attribution, &event)

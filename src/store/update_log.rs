@@ -109,6 +109,7 @@ fn drop_one(
         update: update.id.clone(),
         study: update.study.clone(),
         from,
+        not_to: None,
         changed: update.changes.iter().map(|change| change.field).collect(),
     });
     audit_log::append(connection, cluster, attribution, &event)?;

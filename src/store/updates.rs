@@ -372,6 +372,7 @@ impl<'c> Desk<'c> {
             update: update.id.clone(),
             study: update.study.clone(),
             from: from.cloned(),
+            not_to: None,
             changed: update.changes.iter().map(|change| change.field).collect(),
         });
         audit_log::append(self.connection, self.cluster, attribution, &event)

@@ -46,6 +46,7 @@ mod store;
 mod store_history;
 mod store_processes;
 mod structural_check;
+mod study_command;
 mod study_copies;
 mod study_state;
 mod tls;

@@ -432,6 +432,7 @@ fn a_caller_that_reads_slowly_fails_no_station() {
         }],
         tls: impaxlink::link::tls::LinkTls::default(),
         archive: EmbeddedArchive::of_store(Path::new("no store")),
+        states: None,
         health: BTreeMap::new(),
         timeout: None,
         resting: BTreeMap::new(),

@@ -341,7 +341,7 @@ fn the_updates_of_a_study_go_in_order_and_others_pass() {
     );
     assert_eq!(store.retry_outbox(&of_b).unwrap(), 2);
     assert_eq!(values(&due(&store, "B")), ["one", "two"]);
-    assert_eq!(store.drop_outbox(&of_b).unwrap(), 2);
+    assert_eq!(store.drop_outbox(&jdoe(), &of_b).unwrap(), 2);
     assert!(due(&store, "B").is_empty());
 }
 

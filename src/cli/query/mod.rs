@@ -100,6 +100,7 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
         targets: targets.clone(),
         tls: LinkTls::of(&configuration),
         archive: EmbeddedArchive::of_store(ui.store_path()),
+        states: records.states(ui)?,
         health: records.health()?,
         timeout: args.timeout,
         resting: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! `--format dicom-json`: the raw data sets of the answers in the JSON model of PS3.18 annex F.
 //!
-//! Invariant: every answer of every station is written, as it arrives, in one list. Text is UTF-8, decoded as everywhere
+//! Invariant: every answer of every station is written, as it arrives, in one list; only what clusters have stated since
+//! is written in place of what came. Text is UTF-8, decoded as everywhere
 //! else here, since dicom-object knows fewer character sets.
 
 use std::io::Write;
@@ -27,10 +28,14 @@ pub fn write(
     let of_study = answer.lower.is_empty().then_some(&answer.data_set);
     let lower = answer.lower.iter().map(|row| &row.data_set);
     for data_set in of_study.into_iter().chain(lower) {
-        let Some(object) = object(data_set, charset) else {
+        let Some(mut object) = object(data_set, charset) else {
             asked.unwritable += 1;
             continue;
         };
+        for stated in &answer.stated {
+            let value = stated.value.text().map(str::to_owned);
+            put(&mut object, stated.tag, stated.vr, value.into_iter());
+        }
         let separator = if asked.begin_list() { ",\n" } else { "[\n" };
         ui.out().write_all(separator.as_bytes())?;
         dicom_json::to_writer(ui.out(), &object)?;

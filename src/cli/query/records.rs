@@ -14,6 +14,7 @@ use crate::cli::attribution;
 use crate::cli::output::Ui;
 use crate::cli::station::suspended;
 use crate::link::policy::{Skip, Target};
+use crate::link::{StudyStates, keywords};
 use crate::model::{
     Asker, Caller, Configuration, CrossReference, LedgerEntry, LedgerId, Level, Query, QueryLedger,
     StationName, Told, Uid,
@@ -66,6 +67,12 @@ impl Records {
             .map(Store::configuration)
             .transpose()?
             .unwrap_or_default())
+    }
+
+    /// What clusters have said of studies; `None` where that is nothing.
+    pub fn states(&self, ui: &Ui) -> anyhow::Result<Option<StudyStates>> {
+        let has_any = self.store.as_ref().map(Store::has_study_states).transpose()?;
+        Ok((has_any == Some(true)).then(|| StudyStates::of_store(ui.store_path())))
     }
 
     /// How the links fared before.

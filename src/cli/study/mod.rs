@@ -1,22 +1,39 @@
-//! `study`: what is known of one study. One file a subcommand.
+//! `study`: what clusters have said of a study, saying more, and who holds copies of it. One file a subcommand.
 
 mod copies;
+mod draft;
+mod feed;
+mod patients;
+mod review;
+mod show;
+mod update;
 
 use clap::Subcommand;
 
 use super::error::ExitStatus;
 use super::output::Ui;
 
-/// See what is known of a study, and who holds copies of it.
+/// See and change what all clusters know of a study, and see who holds copies of it.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  impaxlink study copies 1.2.840.1")]
+#[command(after_help = "Examples:\n  \
+    impaxlink study show 1.2.840.1\n  \
+    impaxlink study update 1.2.840.1 --status APPROVED --verified\n  \
+    impaxlink study update --from status.csv\n  \
+    impaxlink study copies 1.2.840.1\n  \
+    impaxlink study review")]
 pub enum StudyCommand {
+    Show(show::ShowArgs),
+    Update(Box<update::UpdateArgs>),
     Copies(copies::CopiesArgs),
+    Review(review::ReviewArgs),
 }
 
 /// Runs the subcommand.
 pub fn run(ui: &mut Ui, command: StudyCommand) -> anyhow::Result<ExitStatus> {
     match command {
+        StudyCommand::Show(args) => show::run(ui, args),
+        StudyCommand::Update(args) => update::run(ui, *args),
         StudyCommand::Copies(args) => copies::run(ui, args),
+        StudyCommand::Review(args) => review::run(ui, args),
     }
 }

@@ -141,6 +141,7 @@ impl MoveTest {
             health: Default::default(),
             tls: review.tls.clone(),
             archive: review.archive.clone(),
+            states: None,
             timeout: None,
             resting: Default::default(),
             turns: None,

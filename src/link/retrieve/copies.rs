@@ -149,6 +149,7 @@ async fn ask(
         health: BTreeMap::new(),
         tls: request.tls.clone(),
         archive: request.archive.clone(),
+        states: None,
         timeout: None,
         resting: BTreeMap::new(),
         turns: request.turns.clone(),

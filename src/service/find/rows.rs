@@ -2,7 +2,7 @@
 //!
 //! Invariants: a row has the attributes of the request, empty where the station gave none, its level, our title to
 //! retrieve from, and the character set of its text: the caller's where that can write it, else UTF-8. Values come from
-//! one station alone, never mixed of several. Counts over a patient's studies are empty where more than one station was asked:
+//! one station alone, never mixed of several, but for those that clusters have stated since. Counts over a patient's studies are empty where more than one station was asked:
 //! none of them knows the others'.
 
 use std::borrow::Cow;
@@ -78,10 +78,7 @@ impl<'a> Rows<'a> {
         let written = self
             .charsets
             .iter()
-            .find_map(|(name, encoder)| {
-                self.write((&answer.study, shown_as), &sources, name, encoder)
-                    .ok()
-            })
+            .find_map(|(name, encoder)| self.write((answer, shown_as), &sources, name, encoder).ok())
             .unwrap_or_default();
         let written = match linked {
             Some(linked) => linked.put(written, &self.asked.linked),
@@ -99,11 +96,13 @@ impl<'a> Rows<'a> {
 
     fn write(
         &self,
-        (study, shown_as): (&StudyAnswer, &PatientId),
+        (answer, shown_as): (&Answer, &PatientId),
         sources: &[Source<'_>],
         charset: &str,
         encoder: &Encoder,
     ) -> Result<DataSetBuilder, Unencodable> {
+        let study = &*answer.study;
+        let stated = |tag: Tag| answer.stated.iter().find(|stated| stated.tag == tag);
         let mut row = DataSetBuilder::new();
         for (tag, vr) in &self.asked.returned {
             let is_below = self.asked.level == AskedLevel::Patient && tag.group() != 0x0010;
@@ -112,6 +111,8 @@ impl<'a> Rows<'a> {
                 put_identity(row, *tag, &study.patient_id, shown_as, encoder)?
             } else if is_below || is_of_several || is_from_where(*tag) {
                 row.put_empty(*tag, *vr)
+            } else if let Some(stated) = stated(*tag) {
+                row.put(*tag, stated.vr, encoder.encode(stated.value.as_str())?)
             } else if let Some((source, element)) = find(sources, *tag) {
                 put(row, element, *vr, &source.decoder, encoder)?
             } else {
@@ -279,6 +280,7 @@ mod tests {
             target: 0,
             study: Box::new(StudyAnswer::new("1.2".parse().unwrap(), patient_id)),
             data_set: data_set.encode(IMPLICIT).unwrap(),
+            stated: Vec::new(),
             lower: Vec::new(),
         }
     }

@@ -70,6 +70,7 @@ pub fn ask(ui: &Ui, study: &Uid) -> anyhow::Result<Asked> {
         targets: targets.clone(),
         tls: LinkTls::of(&configuration),
         archive: EmbeddedArchive::of_store(ui.store_path()),
+        states: records.states(ui)?,
         health: records.health()?,
         timeout: None,
         resting: BTreeMap::new(),

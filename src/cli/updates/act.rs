@@ -1,0 +1,125 @@
+//! `updates retry` and `updates drop`: what a person does about updates that did not go.
+//!
+//! Invariant: what was delivered is not touched.
+
+use serde::Serialize;
+
+use super::list::not_found;
+use crate::audit::Attribution;
+use crate::cli::Format;
+use crate::cli::attribution;
+use crate::cli::change::reason;
+use crate::cli::error::ExitStatus;
+use crate::cli::output::Ui;
+use crate::cli::value;
+use crate::cli::view::Document;
+use crate::model::{StationName, Uid};
+use crate::store::{Access, OutboxFilter};
+
+/// How many parked updates of other clusters are looked at.
+const MOST_APPLIED: usize = 100_000;
+
+/// Which updates are meant.
+#[derive(Debug, clap::Args)]
+pub struct Meant {
+    /// The update's identity, as 'updates list' shows it
+    #[arg(value_name = "UPDATE", value_parser = value::parsed::<Uid>, required_unless_present = "station")]
+    update: Option<Uid>,
+    /// Only to this station; without an update, all to it
+    #[arg(long, value_name = "STATION", value_parser = value::parsed::<StationName>)]
+    station: Option<StationName>,
+}
+
+impl Meant {
+    fn filter(&self) -> OutboxFilter {
+        OutboxFilter {
+            update: self.update.clone(),
+            station: self.station.clone(),
+            ..OutboxFilter::default()
+        }
+    }
+}
+
+/// Try updates again at once, also those that were refused for good; and apply those parked here whose time has come.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    impaxlink updates retry 2.25.77\n  \
+    impaxlink updates retry --station SITEB")]
+pub struct RetryArgs {
+    #[command(flatten)]
+    meant: Meant,
+}
+
+/// Give up updates: they are not sent any more, or, parked here, never applied. What they say stays in the study.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    impaxlink updates drop 2.25.77 --station SITEB\n  \
+    impaxlink updates drop --station SITEB --reason CHG1250")]
+pub struct DropArgs {
+    #[command(flatten)]
+    meant: Meant,
+    /// Why; kept in the audit
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+struct ActView {
+    /// Rows of the outbox.
+    rows: usize,
+    /// Updates of other clusters that were parked here.
+    parked_here: usize,
+}
+
+/// Runs `updates retry`.
+pub fn retry(ui: &mut Ui, args: RetryArgs) -> anyhow::Result<ExitStatus> {
+    let store = ui.store(Access::ReadWrite)?;
+    let rows = store.retry_outbox(&args.meant.filter())?;
+    let parked_here = store.apply_parked(&by(None), MOST_APPLIED)?;
+    if let Some(update) = args.meant.update.as_ref().filter(|_| rows + parked_here == 0) {
+        let logged = store.logged_update(update)?.ok_or_else(|| not_found(update))?;
+        if let Some(reason) = logged.parked {
+            ui.notice(&format!("it stays parked: {reason}"));
+        }
+    }
+    tell(
+        ui,
+        ActView { rows, parked_here },
+        ["to be tried again", "applied"],
+    )
+}
+
+/// Runs `updates drop`.
+pub fn drop_rows(ui: &mut Ui, args: DropArgs) -> anyhow::Result<ExitStatus> {
+    let store = ui.store(Access::ReadWrite)?;
+    let by = by(args.reason);
+    let rows = store.drop_outbox(&by, &args.meant.filter())?;
+    let parked_here = match &args.meant.update {
+        Some(update) => usize::from(store.drop_parked(&by, update)?),
+        None => 0,
+    };
+    if let Some(update) = args.meant.update.as_ref().filter(|_| rows + parked_here == 0) {
+        store.logged_update(update)?.ok_or_else(|| not_found(update))?;
+    }
+    tell(ui, ActView { rows, parked_here }, ["dropped", "dropped"])
+}
+
+fn by(reason: Option<String>) -> Attribution {
+    attribution::of_this_process(reason)
+}
+
+fn tell(ui: &mut Ui, done: ActView, [sent, parked]: [&str; 2]) -> anyhow::Result<ExitStatus> {
+    match ui.format() {
+        Format::Json | Format::Ndjson => ui.json(&Document::new(done))?,
+        Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Table | Format::Csv => {
+            let here = match done.parked_here {
+                0 => String::new(),
+                count => format!(", {count} parked here {parked}"),
+            };
+            ui.notice(&format!("{} {sent}{here}", done.rows));
+        }
+    }
+    Ok(ExitStatus::Done)
+}
