@@ -78,9 +78,9 @@ pub struct Looked {
     pub unknown: Vec<Uid>,
     /// Stations that should have answered and did not, or not fully, each with why.
     pub troubles: BTreeMap<StationName, String>,
-    /// How many occasions there were, and on how many of them no archive station answered.
+    /// How many occasions there were.
     pub occasions: usize,
-    /// See there.
+    /// On how many of them no archive station answered.
     pub failed: usize,
     /// What the searches leave in the store.
     pub ledgers: Vec<QueryLedger>,

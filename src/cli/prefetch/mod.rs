@@ -16,7 +16,7 @@ use clap_complete::ArgValueCompleter;
 use super::complete;
 use super::error::ExitStatus;
 use super::output::Ui;
-use super::value::parsed;
+use super::query::filters::patient_id;
 use crate::model::{AeTitle, DateRange, PatientIdKey, StationName, Uid};
 
 /// Bring relevant priors to the local cluster, before anyone asks.
@@ -75,7 +75,7 @@ struct Whom {
     #[arg(value_name = "UID")]
     studies: Vec<Uid>,
     /// The patient whose priors are brought: ID, ID^^^ISSUER, or @FILE
-    #[arg(long, value_name = "ID", value_parser = parsed::<PatientIdKey>)]
+    #[arg(long, value_name = "ID", value_parser = patient_id)]
     patient_id: Option<PatientIdKey>,
     /// All who are scheduled on this day: today, tomorrow, a date or a range
     /// All who are scheduled on this day: today, tomorrow, a date or a range
