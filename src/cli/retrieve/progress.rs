@@ -55,6 +55,7 @@ impl Retrieving {
 
     /// Brings one study; `None` where Ctrl-C was pressed a second time.
     pub async fn run(&mut self, request: &RetrieveRequest) -> Result<Option<Retrieved>, RetrieveError> {
+        self.bar.reset();
         let (sender, progress) = watch::channel(Progress::default());
         let cancel = CancellationToken::new();
         let mut retrieving = std::pin::pin!(retrieve(request, sender, cancel.clone()));
@@ -71,7 +72,7 @@ impl Retrieving {
             };
             tokio::select! {
                 retrieved = &mut retrieving => {
-                    self.bar.set_message("");
+                    self.bar.finish_and_clear();
                     return retrieved.map(Some);
                 }
                 _ = interrupted => {

@@ -335,7 +335,10 @@ impl<'r> Errand<'r> {
             study_instance_uid: self.request.study_instance_uid.clone(),
             station: self.destination.station.name.clone(),
             complete: missing.is_empty() && all_are_listed && !is_withheld && !there.is_empty(),
-            instances: there.len() as u64,
+            instances: match self.request.dry_run {
+                true => already_there,
+                false => there.len() as u64,
+            },
             fetched: there.len() as u64 - already_there,
             already_there,
             missing,

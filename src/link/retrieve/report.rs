@@ -18,7 +18,7 @@ pub struct Retrieved {
     pub complete: bool,
     /// How many of the wanted instances are there now.
     pub instances: u64,
-    /// How many of them have come.
+    /// How many of them have come; would come, where it was only looked.
     pub fetched: u64,
     /// How many of them were there before.
     pub already_there: u64,
@@ -65,7 +65,7 @@ pub struct SourceReport {
     pub method: Option<Method>,
     /// How many of the wanted instances it lists.
     pub listed: u64,
-    /// How many came from it.
+    /// How many came from it; would come, where it was only looked.
     pub instances: u64,
     /// How many of those asked for did not.
     pub failed: u64,

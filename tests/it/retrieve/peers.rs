@@ -153,6 +153,7 @@ fn series_and_instances_come_alone() {
     let (run, item) = retrieve(&env, &[&study.uid, "--dry-run"]);
     run.success();
     assert_eq!(item["sources"][0]["instances"], json!(1), "{item:#}");
+    assert_eq!((&item["instances"], &item["fetched"]), (&json!(5), &json!(1)));
     assert_eq!(there(&env, &study), 5);
     let (run, item) = retrieve(&env, &[&study.uid]);
     run.success();
