@@ -5,6 +5,8 @@
 //!
 //! Needs all answers at once; `first_sight` tells what can be told as they arrive.
 
+mod presence;
+
 use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::model::{
 use super::fill::{add_missing, fill};
 use super::identity::{HashKey, Identity};
 use super::policy::{Role, Target};
+pub use presence::Presence;
 
 /// What merging has to know of a station.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,43 +65,6 @@ impl MergedStudy {
     /// Where it is best taken from; `None` where no copy is to be had.
     pub fn best_location(&self) -> Option<&Location> {
         self.locations.first().filter(|location| location.is_source())
-    }
-
-    /// How much of it the archive stations among the sources have.
-    pub fn presence(&self, sources: &[Source]) -> Presence {
-        let is_here = |location: &&Location| {
-            let role = sources.get(location.source).map(|source| source.role);
-            location.is_source() && role == Some(Role::Archive)
-        };
-        let here: Vec<&Location> = self.locations.iter().filter(is_here).collect();
-        let is_whole = |location: &&Location| !location.is_partial(self.study.instances);
-        match here.iter().any(is_whole) {
-            true => Presence::Whole,
-            false if here.is_empty() => Presence::None,
-            false => Presence::Part,
-        }
-    }
-}
-
-/// How much of a study the local cluster has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// A copy of which none is known to be larger.
-    Whole,
-    /// A smaller copy.
-    Part,
-    /// None.
-    None,
-}
-
-impl Presence {
-    /// As it is shown: `whole`, `part`, `none`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Presence::Whole => "whole",
-            Presence::Part => "part",
-            Presence::None => "none",
-        }
     }
 }
 

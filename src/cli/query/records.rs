@@ -13,8 +13,8 @@ use crate::audit::{Attribution, Disclosure};
 use crate::cli::attribution;
 use crate::cli::output::Ui;
 use crate::cli::station::suspended;
+use crate::link::StudyStates;
 use crate::link::policy::{Skip, Target};
-use crate::link::{StudyStates, keywords};
 use crate::model::{
     Asker, Caller, Configuration, CrossReference, LedgerEntry, LedgerId, Level, Query, QueryLedger,
     StationName, Told, Uid,

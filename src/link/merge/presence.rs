@@ -1,0 +1,45 @@
+//! How much of a study the local cluster has, beside what is known of it elsewhere.
+//!
+//! Invariant: a copy that is not to be had is none; one whose count is not known is whole.
+
+use super::{Location, MergedStudy, Source};
+use crate::link::policy::Role;
+
+/// How much of a study the local cluster has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// A copy of which none is known to be larger.
+    Whole,
+    /// A smaller copy.
+    Part,
+    /// None.
+    None,
+}
+
+impl Presence {
+    /// As it is shown: `whole`, `part`, `none`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Presence::Whole => "whole",
+            Presence::Part => "part",
+            Presence::None => "none",
+        }
+    }
+}
+
+impl MergedStudy {
+    /// How much of it the archive stations among the sources have.
+    pub fn presence(&self, sources: &[Source]) -> Presence {
+        let is_here = |location: &&Location| {
+            let role = sources.get(location.source).map(|source| source.role);
+            location.is_source() && role == Some(Role::Archive)
+        };
+        let here: Vec<&Location> = self.locations.iter().filter(is_here).collect();
+        let is_whole = |location: &&Location| !location.is_partial(self.study.instances);
+        match here.iter().any(is_whole) {
+            true => Presence::Whole,
+            false if here.is_empty() => Presence::None,
+            false => Presence::Part,
+        }
+    }
+}
