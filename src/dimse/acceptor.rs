@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::socket::Socket;
 use super::stream::{Incoming, PduStream};
 use super::tls::{AcceptorTls, PeerCertificate};
-use super::user_information::{UserInformation, our_items};
+use super::user_information::{UserInformation, agreed_window, our_items, window_item};
 use super::{
     Abort, Association, Awaited, Context, Error, Limits, ObjectContext, ObjectsServed, Peer,
     PresentationContext, Rejection, TransferSyntax, Violation, trim_padding, uids,
@@ -236,9 +236,17 @@ impl PendingAssociation {
             .iter()
             .map(|context| answer_context(context, supported))
             .collect();
-        let contexts = results.iter().zip(proposed).filter_map(accepted).collect();
-        let proposed_roles = UserInformation::of_items(&self.received.user_variables).roles;
+        let contexts: Vec<Context> = results.iter().zip(proposed).filter_map(accepted).collect();
+        let UserInformation {
+            roles: proposed_roles,
+            window,
+            ..
+        } = UserInformation::of_items(&self.received.user_variables);
         let mut user_variables = our_items(self.options.limits.max_pdu_length);
+        // Other requests than these are served one after the other.
+        if contexts.iter().any(|context| context.abstract_syntax == uids::CLUSTER_UPDATE) {
+            user_variables.extend(window.map(|window| window_item(agreed_window(window))));
+        }
         let (mut taken, mut given) = (Vec::new(), Vec::new());
         for (result, proposed) in results.iter_mut().zip(proposed) {
             let is_free = result.reason == PresentationContextResultReason::AbstractSyntaxNotSupported;

@@ -144,6 +144,7 @@ pub struct Association {
     peer: Peer,
     limits: Limits,
     last_message_id: u16,
+    window: u16,
     ended: bool,
 }
 
@@ -167,6 +168,7 @@ impl Association {
             peer,
             limits,
             last_message_id: 0,
+            window: 1,
             ended: false,
         }
     }
@@ -183,6 +185,17 @@ impl Association {
     pub(super) fn with_objects_out(mut self, contexts: Vec<ObjectContext>) -> Self {
         self.sending_contexts = contexts;
         self
+    }
+
+    /// The same association, on which so many of our requests may be unanswered at once.
+    pub(super) fn with_window(mut self, window: u16) -> Self {
+        self.window = window.max(1);
+        self
+    }
+
+    /// How many of our requests may be unanswered at once, as the peer has agreed to.
+    pub fn window(&self) -> usize {
+        self.window.into()
     }
 
     /// The contexts in which objects may be sent.
@@ -314,6 +327,22 @@ impl Association {
                 Err(error)
             }
         }
+    }
+
+    /// The next whole message, where all of it has come already. Never waits.
+    pub(super) async fn receive_at_hand(&mut self) -> Result<Option<Message>, Error> {
+        if self.ended {
+            return Err(Error::Ended);
+        }
+        let received = tokio::select! {
+            biased;
+            received = self.receive_unbounded(Awaited::Request) => received,
+            () = std::future::ready(()) => return Ok(None),
+        };
+        if let Err(error) = &received {
+            self.end_after(error).await;
+        }
+        received
     }
 
     async fn receive_unbounded(&mut self, awaited: Awaited) -> Result<Option<Message>, Error> {

@@ -67,10 +67,12 @@ pub use requestor::{
 };
 pub use scp::{
     Admission, CallerGone, FindRequest, FindResponder, Handler, IncomingObject, ObjectsServed,
-    RetrieveRequest, RetrieveResponder, RetrieveTo, ScpOptions, StoreRequest, StoreToCaller, serve,
+    RetrieveRequest, RetrieveResponder, RetrieveTo, ScpOptions, StoreRequest, StoreToCaller, WholeObject,
+    WholeStored, serve,
 };
 pub use scu::{
-    Find, FindEnd, FindEvent, Get, GetEvent, GotObject, Move, MoveEvent, RetrieveEnd, Store, StoreObject,
+    Find, FindEnd, FindEvent, Get, GetEvent, GotObject, Move, MoveEvent, RetrieveEnd, Store, StoreEnd,
+    StoreObject, UnansweredStores,
 };
 pub use status::{Status, StatusClass};
 pub use stream::MAX_ASSOCIATE_PDU;
@@ -80,3 +82,4 @@ pub use tls::{
 };
 pub use tls_failure::TlsFailure;
 pub use transfer_syntax::TransferSyntax;
+pub use user_information::WINDOW;

@@ -18,7 +18,7 @@ use super::associate_accept::{AssociateAccept, ContextResult};
 use super::socket::Socket;
 use super::stream::{Incoming, PduStream};
 use super::tls::RequestorTls;
-use super::user_information::{UserInformation, our_items};
+use super::user_information::{UserInformation, WINDOW, agreed_window, our_items, window_item};
 use super::{
     Abort, Association, Awaited, Context, ContextRefusal, Error, Limits, ObjectContext, Peer, TransferSyntax,
     Violation, uids,
@@ -82,6 +82,8 @@ pub struct RequestorOptions {
     pub contexts: Vec<PresentationContext>,
     /// Those of objects.
     pub objects: Vec<ProposedObjects>,
+    /// Whether several requests are to be unanswered at once, as far as the peer lets them.
+    pub is_asynchronous: bool,
     /// How long name resolution and TCP connection may take together.
     pub connect_timeout: Duration,
     /// TLS, where the peer speaks it.
@@ -105,6 +107,7 @@ impl RequestorOptions {
                 .map(|uid| PresentationContext::new(uid))
                 .collect(),
             objects: Vec::new(),
+            is_asynchronous: false,
             connect_timeout: Duration::from_secs(5),
             tls: None,
             tls_timeout: Duration::from_secs(5),
@@ -229,9 +232,11 @@ async fn negotiate(
             let (contexts, refused) = read_results(&options.contexts, &proposed, &accept.results);
             let [sent, received] = [ObjectFlow::Sent, ObjectFlow::Received]
                 .map(|flow| accepted_objects(flow, options, &proposed, &accept));
+            let window = accept.user_information.window.filter(|_| options.is_asynchronous);
             let peer = Peer::new(address, stream.peer_certificate(), accept.user_information);
             let association = Association::new(stream, peer, contexts, refused, options.limits);
-            Ok(association.with_objects_in(received).with_objects_out(sent))
+            let association = association.with_objects_in(received).with_objects_out(sent);
+            Ok(association.with_window(window.map_or(1, agreed_window)))
         }
         Ok(Incoming::Rejected(rejection)) => Err(Error::Rejected(rejection)),
         Ok(Incoming::Aborted(abort)) => Err(Error::Aborted(abort)),
@@ -272,6 +277,7 @@ fn number_contexts(options: &RequestorOptions) -> Vec<PresentationContextPropose
 fn association_request(proposed: &[PresentationContextProposed], options: &RequestorOptions) -> Pdu {
     let mut user_variables = our_items(options.limits.max_pdu_length);
     user_variables.extend(role_selections(&options.objects));
+    user_variables.extend(options.is_asynchronous.then(|| window_item(WINDOW)));
     Pdu::AssociationRQ(AssociationRQ {
         protocol_version: 1,
         calling_ae_title: options.calling.to_string(),

@@ -6,6 +6,7 @@
 mod find;
 mod retrieve;
 pub(super) mod store;
+mod store_whole;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::find::{CallerGone, FindRequest, FindResponder};
 pub use self::retrieve::{RetrieveRequest, RetrieveResponder, RetrieveTo, StoreToCaller};
 pub use self::store::{IncomingObject, StoreRequest};
+pub use self::store_whole::{WholeObject, WholeStored};
 use super::acceptor::{AcceptorOptions, AssociationRequest, receive_request};
 use super::{
     Association, Awaited, Command, CommandField, Context, Error, FindEnd, Message, PresentationContext,
@@ -66,6 +68,16 @@ pub trait Handler: Send + Sync {
         request: StoreRequest,
         object: &mut IncomingObject<'_>,
     ) -> impl Future<Output = Status> + Send;
+
+    /// Takes objects of services that are admitted as messages, in their order, and gives what each is answered, success
+    /// only once it is safe. Who admits no such service need not know how.
+    fn store_whole(
+        &self,
+        _caller: &Self::Caller,
+        objects: Vec<WholeObject>,
+    ) -> impl Future<Output = Vec<WholeStored>> + Send {
+        std::future::ready(vec![Status::SOP_CLASS_NOT_SUPPORTED.into(); objects.len()])
+    }
 }
 
 /// An association that may be.
@@ -142,7 +154,19 @@ pub async fn serve<H: Handler>(
         }
     };
     let mut association = pending.accept(&admission.services, &admission.objects).await?;
-    while let Some(message) = next_request(&mut association, options.idle_timeout, drain).await? {
+    let mut at_hand = None;
+    loop {
+        let message = match at_hand.take() {
+            Some(message) => message,
+            None => match next_request(&mut association, options.idle_timeout, drain).await? {
+                Some(message) => message,
+                None => break,
+            },
+        };
+        if store_whole::is_whole_store(&association, &message) {
+            at_hand = store_whole::respond(&mut association, message, handler, &admission.caller).await?;
+            continue;
+        }
         if message.command.field == CommandField::C_STORE_RQ {
             store::respond(
                 &mut association,
@@ -224,6 +248,7 @@ fn refusal_of(request: &Command, context: Option<&Context>) -> Option<Status> {
         Some(uids::VERIFICATION) => CommandField::C_ECHO_RQ,
         Some(uids::STUDY_ROOT_MOVE | uids::PATIENT_ROOT_MOVE) => CommandField::C_MOVE_RQ,
         Some(uids::STUDY_ROOT_GET | uids::PATIENT_ROOT_GET) => CommandField::C_GET_RQ,
+        Some(uids::CLUSTER_UPDATE) => CommandField::C_STORE_RQ,
         _ => CommandField::C_FIND_RQ,
     };
     (request.field != of_service).then_some(Status::UNRECOGNIZED_OPERATION)

@@ -8,6 +8,7 @@ mod get;
 mod move_to;
 mod retrieve_end;
 mod store;
+mod store_whole;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub use self::get::{Get, GetEvent, GotObject};
 pub use self::move_to::{Move, MoveEvent};
 pub use self::retrieve_end::RetrieveEnd;
 pub use self::store::{Store, StoreObject};
+pub use self::store_whole::{StoreEnd, UnansweredStores};
 use super::{
     Association, Awaited, Command, CommandField, Context, DataSet, Error, Message, Status, Violation, uids,
 };

@@ -1,7 +1,7 @@
 //! The user information of A-ASSOCIATE PDUs, ours and the peer's (PS3.7 annex D.3.3, PS3.8 annex D).
 //!
-//! Invariant: what came from a peer holds no control characters. Extended negotiations but for that of roles are passed
-//! over.
+//! Invariant: what came from a peer holds no control characters. Extended negotiations but for those of roles and of asynchronous operations
+//! are passed over.
 
 use dicom_ul::pdu::{RequestorRoles, UserVariableItem};
 
@@ -17,7 +17,14 @@ pub(super) struct UserInformation {
     pub(super) implementation_version_name: String,
     /// SCP/SCU Role Selection (PS3.7 D.3.3.4): the roles of the requestor for a SOP class, as proposed or accepted.
     pub(super) roles: Vec<(String, RequestorRoles)>,
+    /// Asynchronous Operations Window (PS3.7 D.3.3.3): how many operations the requestor may have unanswered, as proposed
+    /// or accepted; 0 is no limit.
+    pub(super) window: Option<u16>,
 }
+
+/// How many operations we have unanswered at once, and let a peer have.
+pub const WINDOW: u16 = 128;
+const WINDOW_ITEM: u8 = 0x53;
 
 impl UserInformation {
     /// Reads the content of a user information item; `None` where lengths do not fit.
@@ -28,6 +35,7 @@ impl UserInformation {
             match kind {
                 0x51 => information.max_pdu_length = u32::from_be_bytes(*content.first_chunk()?),
                 0x52 => information.implementation_class_uid = text(),
+                WINDOW_ITEM => information.window = Some(u16::from_be_bytes(*content.first_chunk()?)),
                 0x54 => information.roles.push(role_selection(content)?),
                 0x55 => information.implementation_version_name = text(),
                 _ => {}
@@ -51,6 +59,9 @@ impl UserInformation {
                 }
                 UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
                     information.roles.push((printable(uid), *roles));
+                }
+                UserVariableItem::Unknown(WINDOW_ITEM, content) => {
+                    information.window = content.first_chunk().copied().map(u16::from_be_bytes);
                 }
                 _ => {}
             }
@@ -77,6 +88,17 @@ pub(super) fn our_items(max_pdu_length: u32) -> Vec<UserVariableItem> {
         UserVariableItem::ImplementationClassUID(uids::IMPLEMENTATION_CLASS_UID.to_owned()),
         UserVariableItem::ImplementationVersionName(uids::IMPLEMENTATION_VERSION_NAME.to_owned()),
     ]
+}
+
+/// So many operations of the requestor's unanswered at once, and one of the acceptor's.
+pub(super) fn window_item(window: u16) -> UserVariableItem {
+    let [high, low] = window.to_be_bytes();
+    UserVariableItem::Unknown(WINDOW_ITEM, vec![high, low, 0, 1])
+}
+
+/// The window that both sides agree to, of one that is proposed or accepted.
+pub(super) fn agreed_window(window: u16) -> u16 {
+    if window == 0 { WINDOW } else { window.min(WINDOW) }
 }
 
 /// Text from a peer, fit for a terminal.

@@ -21,7 +21,8 @@ pub const CHARACTER_SET: &str = "ISO_IR 192";
 
 const GROUP: u16 = 0x2711;
 const FIRST_BLOCK: u8 = 0x10;
-const CREATOR_TAG: Tag = Tag(GROUP, FIRST_BLOCK as u16);
+/// The creator element of the block that we write.
+pub const CREATOR_TAG: Tag = Tag(GROUP, FIRST_BLOCK as u16);
 
 /// An element of the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +57,21 @@ pub enum LinkedElement {
     StationPort,
     /// In UTC.
     ClusterClock,
+    /// Of an update: when it was made.
+    Revision,
+    /// Of an update: how often the report's status was corrected.
+    StatusEpoch,
+    /// Of an update: what a person must look at.
+    ReviewReason,
+    /// Of an update: in knowledge of what its fields were changed.
+    KnownChanges,
+    /// Of one of these: the field.
+    ChangedField,
 }
 
 impl LinkedElement {
-    /// All of them, in the order of their tags.
-    pub const ALL: [LinkedElement; 15] = [
+    /// All of them.
+    pub const ALL: [LinkedElement; 20] = [
         LinkedElement::InterpretationStatus,
         LinkedElement::BestStudyLocation,
         LinkedElement::Specialty,
@@ -76,6 +87,11 @@ impl LinkedElement {
         LinkedElement::StationHost,
         LinkedElement::StationPort,
         LinkedElement::ClusterClock,
+        LinkedElement::Revision,
+        LinkedElement::StatusEpoch,
+        LinkedElement::ReviewReason,
+        LinkedElement::KnownChanges,
+        LinkedElement::ChangedField,
     ];
 
     /// Those that tell of a study.
@@ -108,6 +124,11 @@ impl LinkedElement {
             LinkedElement::StationHost => 0x0F,
             LinkedElement::StationPort => 0x10,
             LinkedElement::ClusterClock => 0x11,
+            LinkedElement::Revision => 0x08,
+            LinkedElement::StatusEpoch => 0x09,
+            LinkedElement::ReviewReason => 0x12,
+            LinkedElement::KnownChanges => 0x13,
+            LinkedElement::ChangedField => 0x14,
         }
     }
 
@@ -116,7 +137,8 @@ impl LinkedElement {
         match self {
             LinkedElement::BestStudyLocation | LinkedElement::VerifiedStatus => VR::CS,
             LinkedElement::ClusterUid => VR::UI,
-            LinkedElement::Stations => VR::SQ,
+            LinkedElement::Stations | LinkedElement::KnownChanges => VR::SQ,
+            LinkedElement::StatusEpoch => VR::UL,
             LinkedElement::StationPort => VR::US,
             LinkedElement::ClusterClock => VR::DT,
             _ => VR::LO,

@@ -1,0 +1,12 @@
+//! Updates on their way between clusters.
+//!
+//! - [`object`]: an update as it travels
+//! - [`conversation`]: the association over which they are sent, with a cluster that has shown who it is
+//! - [`relay`]: the queue of each station, sent until delivered
+//!
+//! Invariants: nothing is sent to a peer that has not shown that it is the cluster we know. What is kept of updates, and
+//! the rules by which they are applied, are `store`'s and `model`'s. Start reading at [`relay`].
+
+pub mod conversation;
+pub mod object;
+pub mod relay;
