@@ -244,7 +244,10 @@ impl PendingAssociation {
         } = UserInformation::of_items(&self.received.user_variables);
         let mut user_variables = our_items(self.options.limits.max_pdu_length);
         // Other requests than these are served one after the other.
-        if contexts.iter().any(|context| context.abstract_syntax == uids::CLUSTER_UPDATE) {
+        if contexts
+            .iter()
+            .any(|context| context.abstract_syntax == uids::CLUSTER_UPDATE)
+        {
             user_variables.extend(window.map(|window| window_item(agreed_window(window))));
         }
         let (mut taken, mut given) = (Vec::new(), Vec::new());

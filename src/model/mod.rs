@@ -85,5 +85,5 @@ pub use text::{
     ReviewReason, RuleName, StationName,
 };
 pub use uid::{MAX_UID, Uid};
-pub use update::{NewObjects, NewSeries, Objection, StudyPatient, Update, relay_targets};
+pub use update::{NewObjects, NewSeries, Objection, StudyPatient, Update, accepts_updates, relay_targets};
 pub use wildcard::{is_universal, wildcard_matches};

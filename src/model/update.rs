@@ -99,11 +99,7 @@ impl Update {
     /// Why it is not applied as it came from `sender`; `None` where it is. The patient must be one of the *sender's*
     /// issuers, also where it only relays: whoever lets it speak for other clusters' patients says so by its `--issuer`s.
     pub fn objection(&self, sender: &Station, now: Timestamp, max_ahead: Duration) -> Option<Objection> {
-        let accepts = matches!(
-            sender.updates_direction,
-            UpdatesDirection::Both | UpdatesDirection::Accept
-        );
-        if !(sender.is_linked() && sender.links.cluster_updates && accepts) {
+        if !accepts_updates(sender) {
             return Some(Objection::FlagOff(sender.name.clone()));
         }
         let Some(issuer) = &self.patient.issuer else {
@@ -149,6 +145,15 @@ impl Update {
         })
         .collect()
     }
+}
+
+/// Whether updates of this station are accepted, once it has proven to be it.
+pub fn accepts_updates(station: &Station) -> bool {
+    let accepts = matches!(
+        station.updates_direction,
+        UpdatesDirection::Both | UpdatesDirection::Accept
+    );
+    station.is_linked() && station.links.cluster_updates && accepts
 }
 
 /// The stations to which an update that came from `from` (`None`: from here) is relayed: neither back, nor to another

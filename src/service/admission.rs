@@ -123,6 +123,13 @@ impl Calls {
         }
     }
 
+    /// Whether more than an AE title, which anyone can type, shows that it is `station`: its address or its certificate.
+    pub(super) fn is_proven(&self, station: &Station) -> bool {
+        let peer = self.address.to_canonical();
+        let is_certified = station.tls && self.certificate.is_some();
+        calls_from(station, peer) || is_at(station, peer) || is_certified
+    }
+
     /// The title it calls as, where that is one.
     pub(super) fn title(&self) -> Option<AeTitle> {
         self.calling.parse().ok()

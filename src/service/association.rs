@@ -15,13 +15,15 @@ use super::limits::{OpenAssociation, WaitingPlace};
 use super::listener::Transport;
 use super::retrieve::{held_syntaxes, retrieve};
 use super::store::{is_storage, store};
+use super::update::take_updates;
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{
     self, AcceptorOptions, Admission, AssociationRequest, FindEnd, FindRequest, FindResponder, Handler,
     IncomingObject, Limits, ObjectsServed, PresentationContext, Rejection, RetrieveEnd, RetrieveRequest,
-    RetrieveResponder, ScpOptions, Status, StoreRequest, TlsFailure, TransferSyntax, uids,
+    RetrieveResponder, ScpOptions, Status, StoreRequest, TlsFailure, TransferSyntax, WholeObject,
+    WholeStored, uids,
 };
-use crate::model::{Station, StationName, Uid};
+use crate::model::{Station, StationName, Uid, accepts_updates};
 
 /// Serves the connection until it ends, in whatever way.
 pub(super) async fn serve_connection(
@@ -192,7 +194,7 @@ impl Connection<'_> {
     }
 }
 
-/// What a station may ask for: the linked syntax where it is linked.
+/// What a station may ask for: the linked syntax where it is linked, and updates where they are accepted.
 fn services(station: &Station) -> Vec<PresentationContext> {
     let strict = [
         uids::VERIFICATION,
@@ -203,12 +205,14 @@ fn services(station: &Station) -> Vec<PresentationContext> {
         uids::STUDY_ROOT_GET,
         uids::PATIENT_ROOT_GET,
     ];
-    let linked = PresentationContext {
-        abstract_syntax: uids::LINKED_CLUSTER_QUERY.to_owned(),
+    let linked = station.is_linked().then_some(uids::LINKED_CLUSTER_QUERY);
+    let updates = accepts_updates(station).then_some(uids::CLUSTER_UPDATE);
+    let linked = linked.into_iter().chain(updates).map(|uid| PresentationContext {
+        abstract_syntax: uid.to_owned(),
         transfer_syntaxes: vec![TransferSyntax::ExplicitVrLittleEndian],
-    };
+    });
     let strict = strict.into_iter().map(PresentationContext::new);
-    strict.chain(station.is_linked().then_some(linked)).collect()
+    strict.chain(linked).collect()
 }
 
 impl Handler for Connection<'_> {
@@ -248,5 +252,9 @@ impl Handler for Connection<'_> {
 
     async fn store(&self, caller: &Caller, request: StoreRequest, object: &mut IncomingObject<'_>) -> Status {
         store(self.service, &caller.station, request, object).await
+    }
+
+    async fn store_whole(&self, caller: &Caller, objects: Vec<WholeObject>) -> Vec<WholeStored> {
+        take_updates(self.service, &caller.calls, objects).await
     }
 }

@@ -13,6 +13,7 @@
 //! - `cross_reference`: which patient IDs are one person's
 //! - `prefetch`, `arriving`: priors brought when a study arrives or is scheduled, and the queue of them
 //! - `schedule`, `health`: whether links answer
+//! - `update`: updates that linked clusters send; `relay`: those that are sent to them
 //! - `notify`: what the service manager is told
 //!
 //! Invariants: configuration is never written here. Nothing of a peer's is waited for without a deadline. SQLite never
@@ -35,12 +36,14 @@ mod notify;
 mod prefetch;
 mod records;
 mod rejections;
+mod relay;
 mod reload;
 mod retrieve;
 mod run;
 mod schedule;
 mod snapshot;
 mod store;
+mod update;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -67,6 +70,7 @@ use records::Records;
 use rejections::RejectionLog;
 use retrieve::Arrivals;
 use schedule::Schedule;
+use update::Updates;
 
 /// What the parts of a running service share.
 struct Service {
@@ -93,6 +97,7 @@ struct Service {
     arrivals: Arrivals,
     known_patients: Arc<KnownPatients>,
     records: Records,
+    updates: Updates,
     state: Mutex<State>,
     /// Cancelled when the service is to end.
     drain: CancellationToken,

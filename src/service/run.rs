@@ -26,9 +26,11 @@ use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
 use super::prefetch::Prefetch;
 use super::records::Records;
+use super::relay::relay_updates;
 use super::reload::{ReloadRequests, Reloader};
 use super::retrieve::Arrivals;
 use super::schedule::Schedule;
+use super::update::Updates;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::audit::Attribution;
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
@@ -133,7 +135,9 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     let prefetch = Prefetch::of(open()?).map_err(ServeError::Store)?;
     let (records, record_writer) = Records::new(open()?);
     let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
-    let service = new_service(&store, snapshot, bound.local(), records, known_patients);
+    let (updates, keeper) = Updates::new(open()?, attribution.clone());
+    let relayed = open()?;
+    let service = new_service(&store, snapshot, bound.local(), records, known_patients, updates);
     let service = Arc::new(service);
     let listening = bound.serve(&service, Transport::Plain);
     let listening_for_tls = bound_for_tls.map(|bound| {
@@ -143,6 +147,10 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     let (reloads, requests) = ReloadRequests::new();
     tokio::spawn(Reloader::new(Arc::clone(&service), store, listening, listening_for_tls).run(requests));
     tokio::spawn(watch_links(Arc::clone(&service), health_store));
+    tokio::spawn(keeper.run());
+    service
+        .connections
+        .spawn(relay_updates(Arc::clone(&service), relayed, attribution.clone()));
     tokio::spawn(expire_visitors(Arc::clone(&service), copies, attribution));
     prefetch.start(&service);
     tokio::spawn(notify::keep_watchdog_quiet());
@@ -183,6 +191,7 @@ fn new_service(
     listen: SocketAddr,
     records: Records,
     known_patients: Arc<KnownPatients>,
+    updates: Updates,
 ) -> Service {
     let now = Timestamp::now();
     Service {
@@ -203,6 +212,7 @@ fn new_service(
         arrivals: Arrivals::default(),
         known_patients,
         records,
+        updates,
         state: Mutex::new(State {
             in_force_since: now,
             listen,
@@ -283,6 +293,10 @@ impl Answers {
             Request::Ping => Answer::Pong,
             Request::Status => Answer::Status(self.status()),
             Request::Reload { timeout_ms } => self.reload(Duration::from_millis(timeout_ms)).await,
+            Request::Updates => {
+                self.service.updates.wake();
+                Answer::Updates
+            }
             Request::CrossReference => self.take_cross_reference().await,
         }
     }

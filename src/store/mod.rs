@@ -27,6 +27,7 @@ mod prefetch_jobs;
 mod prefetch_rule_table;
 mod prefetch_runner;
 mod query_ledgers;
+mod relay_peers;
 mod review_notices;
 mod save;
 mod schema;
@@ -52,6 +53,7 @@ pub use outbox::{Due, OutboxFilter, OutboxRow, OutboxState, QueueLength, Settled
 pub use prefetch_jobs::{Enqueued, JobCounts, JobFilter, JobOutcome, Retries};
 pub use prefetch_runner::PrefetchRunner;
 pub use query_ledgers::LedgerFilter;
+pub use relay_peers::{AfterStudy, RelayPeer, RelayTrouble};
 pub use review_notices::ReviewNotice;
 pub use save::{SaveError, Saved};
 pub use study_state::StatedStudy;

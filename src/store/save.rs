@@ -5,7 +5,9 @@
 
 use rusqlite::Connection;
 
-use super::{SavedGeneration, Store, StoreError, audit_log, configuration, connection, history, outbox};
+use super::{
+    SavedGeneration, Store, StoreError, audit_log, configuration, connection, history, outbox, relay_peers,
+};
 use crate::audit::{Attribution, Event};
 use crate::model::{Change, Configuration, Generation, Invalid, changes};
 
@@ -83,6 +85,7 @@ impl Store {
         };
         let written = configuration::write(&transaction, &draft.before, &draft.after)
             .and_then(|()| outbox::follow(&transaction, &draft.changes))
+            .and_then(|()| relay_peers::follow(&transaction, &draft.changes))
             .and_then(|()| audit_log::append(&transaction, &self.cluster_uid, attribution, &event))
             .and_then(|()| transaction.commit())
             .and_then(|()| connection::checkpoint_on_close(&self.connection, true));

@@ -21,6 +21,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0007_prefetch_jobs.sql")),
     M::up(include_str!("migrations/0008_copies.sql")),
     M::up(include_str!("migrations/0009_study_state.sql")),
+    M::up(include_str!("migrations/0010_relay_peers.sql")),
 ];
 
 /// All migrations, in order.

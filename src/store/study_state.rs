@@ -84,7 +84,7 @@ impl Store {
     }
 }
 
-fn stated_study(row: &Row<'_>) -> rusqlite::Result<StatedStudy> {
+pub(super) fn stated_study(row: &Row<'_>) -> rusqlite::Result<StatedStudy> {
     Ok(StatedStudy {
         study: parsed(row, 0)?,
         patient: patient(row)?,

@@ -10,3 +10,4 @@
 pub mod conversation;
 pub mod object;
 pub mod relay;
+mod wait;

@@ -9,7 +9,7 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use crate::dimse::charset::Decoder;
-use crate::dimse::{DataSet, DataSetBuilder, EncodeError, Element, Elements, TransferSyntax, uids};
+use crate::dimse::{DataSet, DataSetBuilder, Element, Elements, EncodeError, TransferSyntax, uids};
 use crate::link::linked_syntax::{BlockReader, CHARACTER_SET, CREATOR, CREATOR_TAG, LinkedElement};
 use crate::model::{
     FieldChange, FieldValue, NewObjects, NewSeries, Revision, Seen, StateField, StudyPatient, Uid, Update,
@@ -34,7 +34,11 @@ pub enum UnreadableUpdate {
 
 /// The update as an object.
 pub fn write(update: &Update) -> Result<DataSet, EncodeError> {
-    let issuer = update.patient.issuer.as_ref().map_or("", |issuer| issuer.as_str());
+    let issuer = update
+        .patient
+        .issuer
+        .as_ref()
+        .map_or("", |issuer| issuer.as_str());
     let mut object = DataSetBuilder::new()
         .put(tags::SPECIFIC_CHARACTER_SET, VR::CS, CHARACTER_SET)
         .put(tags::SOP_CLASS_UID, VR::UI, uids::CLUSTER_UPDATE)
@@ -133,7 +137,11 @@ pub fn read(id: &Uid, object: &DataSet) -> Result<Update, UnreadableUpdate> {
         review: match elements.linked_text(LinkedElement::ReviewReason) {
             None => None,
             Some(reason) if reason.is_empty() => None,
-            Some(reason) => Some(reason.parse().map_err(|_| UnreadableUpdate::Breaks("ReviewReason"))?),
+            Some(reason) => Some(
+                reason
+                    .parse()
+                    .map_err(|_| UnreadableUpdate::Breaks("ReviewReason"))?,
+            ),
         },
         origin,
         revision,
@@ -195,10 +203,16 @@ fn patient(elements: &Received<'_>) -> Result<StudyPatient, UnreadableUpdate> {
     if id.is_empty() || id.chars().count() > LONGEST_PATIENT_ID || id.chars().any(is_refused) {
         return Err(UnreadableUpdate::Lacks("Patient ID"));
     }
-    let issuer = elements.text(tags::ISSUER_OF_PATIENT_ID, VR::LO).unwrap_or_default();
+    let issuer = elements
+        .text(tags::ISSUER_OF_PATIENT_ID, VR::LO)
+        .unwrap_or_default();
     let issuer = match issuer.is_empty() {
         true => None,
-        false => Some(issuer.parse().map_err(|_| UnreadableUpdate::Breaks("Issuer of Patient ID"))?),
+        false => Some(
+            issuer
+                .parse()
+                .map_err(|_| UnreadableUpdate::Breaks("Issuer of Patient ID"))?,
+        ),
     };
     Ok(StudyPatient { id, issuer })
 }
@@ -233,7 +247,10 @@ fn changes(
 }
 
 fn epoch(elements: &Received<'_>) -> Result<u32, UnreadableUpdate> {
-    match elements.linked(LinkedElement::StatusEpoch).map(|element| element.value) {
+    match elements
+        .linked(LinkedElement::StatusEpoch)
+        .map(|element| element.value)
+    {
         None | Some([]) => Ok(0),
         Some(value) => match <[u8; 4]>::try_from(value) {
             Ok(bytes) => Ok(u32::from_le_bytes(bytes)),
@@ -254,7 +271,9 @@ fn known(elements: &Received<'_>) -> Result<BTreeMap<StateField, Seen>, Unreadab
     for item in sequence.items() {
         let item = Received::of(item, elements.decoder);
         let text = |element| item.linked_text(element).unwrap_or_default();
-        let Ok(field) = text(LinkedElement::ChangedField).parse() else { continue };
+        let Ok(field) = text(LinkedElement::ChangedField).parse() else {
+            continue;
+        };
         let (clusters, revisions) = (text(LinkedElement::ClusterUid), text(LinkedElement::Revision));
         let (clusters, revisions) = (clusters.split('\\'), revisions.split('\\'));
         if clusters.clone().count() != revisions.clone().count() {
@@ -262,7 +281,12 @@ fn known(elements: &Received<'_>) -> Result<BTreeMap<StateField, Seen>, Unreadab
         }
         let seen: Option<Seen> = clusters
             .zip(revisions)
-            .map(|(cluster, revision)| Some((cluster.trim_end_matches('\0').parse().ok()?, revision.parse().ok()?)))
+            .map(|(cluster, revision)| {
+                Some((
+                    cluster.trim_end_matches('\0').parse().ok()?,
+                    revision.parse().ok()?,
+                ))
+            })
             .collect();
         known.insert(field, seen.ok_or(UnreadableUpdate::Breaks("KnownChanges"))?);
     }
@@ -296,8 +320,8 @@ fn new_objects(object: &DataSet, elements: &Received<'_>) -> Result<Option<NewOb
         .trim()
         .parse()
         .map_err(|_| UnreadableUpdate::Lacks("Retrieve AE Title"))?;
-    Ok(Some(NewObjects { retrieve_from, series }))
+    Ok(Some(NewObjects {
+        retrieve_from,
+        series,
+    }))
 }
-
-#[cfg(test)]
-mod tests;

@@ -31,7 +31,10 @@ pub struct WholeStored {
 
 impl From<Status> for WholeStored {
     fn from(status: Status) -> Self {
-        WholeStored { status, comment: None }
+        WholeStored {
+            status,
+            comment: None,
+        }
     }
 }
 
@@ -56,7 +59,10 @@ pub(super) async fn respond<H: Handler>(
         .iter_mut()
         .map(|message| whole_object(association, message))
         .collect();
-    let answers: Vec<Option<Status>> = objects.iter().map(|object| object.as_ref().err().copied()).collect();
+    let answers: Vec<Option<Status>> = objects
+        .iter()
+        .map(|object| object.as_ref().err().copied())
+        .collect();
     let good: Vec<WholeObject> = objects.into_iter().flatten().collect();
     let mut stored = handler.store_whole(caller, good).await.into_iter();
     let mut output = Vec::new();
@@ -90,9 +96,7 @@ fn whole_object(association: &Association, message: &mut Message) -> Result<Whol
     let bytes = message.data_set.take().unwrap_or_default();
     Ok(WholeObject {
         sop_class_uid: context.abstract_syntax.clone(),
-        sop_instance_uid: instance
-            .parse()
-            .map_err(|_| Status::DOES_NOT_MATCH_SOP_CLASS)?,
+        sop_instance_uid: instance.parse().map_err(|_| Status::DOES_NOT_MATCH_SOP_CLASS)?,
         data_set: DataSet::parse(bytes, context.transfer_syntax).map_err(|_| Status::UNABLE_TO_PROCESS)?,
     })
 }

@@ -48,7 +48,8 @@ impl Association {
         let (mut output, mut message_ids) = (Vec::new(), Vec::with_capacity(objects.len()));
         for (sop_instance_uid, data_set) in objects {
             let message_id = self.next_message_id();
-            let mut request = Command::request(CommandField::C_STORE_RQ, message_id, &context.abstract_syntax);
+            let mut request =
+                Command::request(CommandField::C_STORE_RQ, message_id, &context.abstract_syntax);
             request.sop_instance = Some(sop_instance_uid.as_str().to_owned());
             request.priority = Some(0);
             request.has_data_set = true;

@@ -115,6 +115,16 @@ pub fn take_cross_reference(store: &Path, limit: Duration) -> Result<bool, Contr
     }
 }
 
+/// Has the service on `store` look at once whether updates are to be sent. `false` where no service runs.
+pub fn send_updates(store: &Path, limit: Duration) -> Result<bool, ControlError> {
+    match ask(store, &Request::Updates, limit) {
+        Ok(Answer::Updates) => Ok(true),
+        Ok(other) => Err(unexpected(other, limit)),
+        Err(ControlError::NotRunning | ControlError::Ending) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Has the service take the generation `saved`, which this process has just written.
 pub fn reload_after_save(store: &Path, saved: Generation, limit: Duration) -> AfterSave {
     match reload(store, limit) {

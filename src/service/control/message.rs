@@ -45,6 +45,8 @@ pub enum Request {
     Reload { timeout_ms: u64 },
     /// To take the newest cross-reference of patients.
     CrossReference,
+    /// To look at once whether updates are to be sent.
+    Updates,
 }
 
 /// What the service answers.
@@ -58,6 +60,8 @@ pub enum Answer {
     CrossReference {
         change: u64,
     },
+    /// It looks.
+    Updates,
     Failure(Failure),
 }
 

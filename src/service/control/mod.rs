@@ -9,7 +9,9 @@ mod message;
 mod server;
 
 pub use address::socket_path;
-pub use client::{AfterSave, ControlError, ping, reload, reload_after_save, status, take_cross_reference};
+pub use client::{
+    AfterSave, ControlError, ping, reload, reload_after_save, send_updates, status, take_cross_reference,
+};
 pub use message::{LinkTry, RefusedReload, ReloadReport, ServiceStatus};
 
 pub(super) use message::{Answer, Failure, Request};

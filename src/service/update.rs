@@ -1,0 +1,198 @@
+//! Cluster Updates that linked clusters send: taken from those who are proven, kept, and answered then.
+//!
+//! Invariants: success is answered after the commit, and never before. What has come over all associations meanwhile shares
+//! one transaction. Nothing of it meets an archive.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::admission::Calls;
+use super::{Service, chain, locked};
+use crate::audit::Attribution;
+use crate::dimse::{Status, WholeObject, WholeStored, uids};
+use crate::model::{Objection, StationName, accepts_updates};
+use crate::store::{Applied, Received, Store};
+use crate::updates::object;
+
+/// How many associations' updates share a transaction.
+const SHARE: usize = 64;
+/// The greatest length of an Error Comment, in characters (PS3.7 C.5).
+const LONGEST_COMMENT: usize = 64;
+
+/// Where updates that came are handed in, and where the relay hears of new ones.
+pub(super) struct Updates {
+    inbox: mpsc::Sender<Parcel>,
+    wake: watch::Sender<u64>,
+}
+
+/// What came together over one association.
+struct Parcel {
+    received: Vec<Received>,
+    /// `None` where they could not be kept.
+    answer: oneshot::Sender<Option<Vec<Applied>>>,
+}
+
+/// Keeps what is handed in.
+pub(super) struct UpdateKeeper {
+    parcels: mpsc::Receiver<Parcel>,
+    store: Arc<Mutex<Store>>,
+    attribution: Attribution,
+}
+
+impl Updates {
+    /// With a connection to the store of its own; what is done is recorded as done by `attribution`.
+    pub(super) fn new(store: Store, attribution: Attribution) -> (Self, UpdateKeeper) {
+        let (inbox, parcels) = mpsc::channel(SHARE);
+        let keeper = UpdateKeeper {
+            parcels,
+            store: Arc::new(Mutex::new(store)),
+            attribution,
+        };
+        let wake = watch::Sender::new(0);
+        (Updates { inbox, wake }, keeper)
+    }
+
+    /// Has the relay look whether there is something to send.
+    pub(super) fn wake(&self) {
+        self.wake.send_modify(|count| *count += 1);
+    }
+
+    /// Tells when there may be something to send.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.wake.subscribe()
+    }
+
+    async fn keep(&self, received: Vec<Received>) -> Option<Vec<Applied>> {
+        let (answer, kept) = oneshot::channel();
+        self.inbox.send(Parcel { received, answer }).await.ok()?;
+        kept.await.ok().flatten()
+    }
+}
+
+impl UpdateKeeper {
+    /// Keeps what is handed in until nobody can hand in any more.
+    pub(super) async fn run(mut self) {
+        let mut parcels = Vec::new();
+        while self.parcels.recv_many(&mut parcels, SHARE).await > 0 {
+            let together: Vec<Parcel> = parcels.drain(..).collect();
+            let (store, attribution) = (Arc::clone(&self.store), self.attribution.clone());
+            let keeping = tokio::task::spawn_blocking(move || keep(&store, &attribution, together));
+            if let Err(error) = keeping.await {
+                tracing::error!("keeping updates broke off: {error}");
+            }
+        }
+    }
+}
+
+fn keep(store: &Mutex<Store>, attribution: &Attribution, parcels: Vec<Parcel>) {
+    let all: Vec<Received> = parcels
+        .iter()
+        .flat_map(|parcel| parcel.received.clone())
+        .collect();
+    let mut applied = match locked(store).apply_updates(attribution, &all) {
+        Ok(applied) => Some(applied.into_iter()),
+        Err(error) => {
+            tracing::warn!("{} updates could not be kept: {}", all.len(), chain(&error));
+            None
+        }
+    };
+    for parcel in parcels {
+        let its = applied
+            .as_mut()
+            .map(|applied| applied.take(parcel.received.len()).collect());
+        // Who does not wait any more gets them again.
+        let _ = parcel.answer.send(its);
+    }
+}
+
+/// Takes objects that came together over one association, and gives what each is answered.
+pub(super) async fn take_updates(
+    service: &Service,
+    calls: &Calls,
+    objects: Vec<WholeObject>,
+) -> Vec<WholeStored> {
+    let snapshot = service.in_force.pin();
+    let refuse_all = |why: &str| vec![answer(Status::NOT_AUTHORIZED, why); objects.len()];
+    let Ok(station) = calls.station(&snapshot) else {
+        return refuse_all("not known here any more");
+    };
+    let why = match (accepts_updates(station), calls.is_proven(station)) {
+        (true, true) => None,
+        (false, _) => Some("link cluster updates is off here"),
+        (true, false) => Some("not proven by address or certificate (--from-address)"),
+    };
+    if let Some(why) = why {
+        let address = calls.address();
+        service
+            .rejections
+            .log(address, None, &format!("updates of {}: {why}", station.name));
+        return refuse_all(why);
+    }
+    let read: Vec<Result<Received, WholeStored>> =
+        objects.iter().map(|object| read(object, &station.name)).collect();
+    let good: Vec<Received> = read.iter().flatten().cloned().collect();
+    let kept = match good.is_empty() {
+        true => Some(Vec::new()),
+        false => service.updates.keep(good).await,
+    };
+    if kept.iter().flatten().any(is_more_to_do) {
+        service.updates.wake();
+    }
+    let mut kept = kept.map(Vec::into_iter);
+    let answers = read
+        .into_iter()
+        .map(|read| match (read, kept.as_mut().map(Iterator::next)) {
+            (Err(answer), _) => answer,
+            (Ok(_), Some(Some(applied))) => answer_to(applied, &station.name),
+            (Ok(_), _) => answer(Status::OUT_OF_RESOURCES, "the store is busy"),
+        });
+    answers.collect()
+}
+
+fn read(object: &WholeObject, from: &StationName) -> Result<Received, WholeStored> {
+    if object.sop_class_uid != uids::CLUSTER_UPDATE {
+        return Err(Status::SOP_CLASS_NOT_SUPPORTED.into());
+    }
+    match object::read(&object.sop_instance_uid, &object.data_set) {
+        Ok(update) => Ok(Received {
+            update,
+            from: from.clone(),
+        }),
+        Err(error) => {
+            tracing::warn!("an update of {from} is refused: {error}");
+            Err(answer(Status::DOES_NOT_MATCH_SOP_CLASS, &error.to_string()))
+        }
+    }
+}
+
+fn is_more_to_do(applied: &Applied) -> bool {
+    matches!(applied, Applied::Applied { .. })
+}
+
+fn answer_to(applied: Applied, from: &StationName) -> WholeStored {
+    match applied {
+        Applied::Applied { .. } | Applied::Duplicate => Status::SUCCESS.into(),
+        // It is kept, and applied once its time has come.
+        Applied::Parked(objection) => {
+            tracing::warn!("an update of {from} is parked: {objection}");
+            Status::SUCCESS.into()
+        }
+        Applied::Refused(objection) => {
+            tracing::warn!("an update of {from} is refused: {objection}");
+            let status = match objection {
+                Objection::FlagOff(_) => Status::NOT_AUTHORIZED,
+                _ => Status::DOES_NOT_MATCH_SOP_CLASS,
+            };
+            answer(status, &objection.to_string())
+        }
+    }
+}
+
+fn answer(status: Status, comment: &str) -> WholeStored {
+    let comment: String = comment.chars().take(LONGEST_COMMENT).collect();
+    WholeStored {
+        status,
+        comment: Some(comment),
+    }
+}
