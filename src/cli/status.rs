@@ -18,9 +18,9 @@ use super::table::Columns;
 use super::time::{age, moment};
 use super::view::Document;
 use super::{Format, change};
-use crate::model::{Configuration, Generation, Kind, Station, StationName};
+use crate::model::{Configuration, Generation, Kind, Station, StationName, relay_targets};
 use crate::service::control::{self, ControlError, ServiceStatus};
-use crate::store::{Access, JobCounts, LinkHealth, SavedGeneration, Store};
+use crate::store::{Access, JobCounts, LinkHealth, QueueLength, RelayPeer, SavedGeneration, Store};
 
 /// Show the service, the generations saved and in force, and each link's health.
 #[derive(Debug, clap::Args)]
@@ -66,6 +66,8 @@ struct Known {
     health: BTreeMap<StationName, LinkHealth>,
     missing: BTreeMap<StationName, u64>,
     prefetch: JobCounts,
+    updates: BTreeMap<StationName, QueueLength>,
+    relay: BTreeMap<StationName, RelayPeer>,
 }
 
 fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
@@ -78,6 +80,8 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
         last_save: store.saved_generation(configuration.generation)?,
         health: store.link_health()?,
         prefetch: store.prefetch_counts()?,
+        updates: store.queue_lengths()?,
+        relay: store.relay_peers()?,
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
     })
@@ -113,6 +117,17 @@ struct StatusView {
 struct QueuesView {
     /// Priors to be brought.
     prefetch: QueueView,
+    /// Updates to be sent to linked clusters.
+    updates: UpdatesView,
+}
+
+/// The queues of updates, all stations together.
+#[derive(Debug, Serialize)]
+struct UpdatesView {
+    queued: u64,
+    /// Refused for good: they want a person.
+    parked: u64,
+    oldest: Option<Timestamp>,
 }
 
 /// One queue.
@@ -145,6 +160,11 @@ struct LinkView {
     partial_24h: u64,
     next_try: Option<Timestamp>,
     queued: u64,
+    parked: u64,
+    /// Since when the oldest queued update waits.
+    oldest: Option<Timestamp>,
+    /// What keeps updates from it.
+    updates_detail: Option<String>,
     detail: Option<String>,
 }
 
@@ -200,6 +220,7 @@ impl Picture {
             links: self.links().map(|station| self.link_view(station)).collect(),
             queues: QueuesView {
                 prefetch: self.saved.prefetch.into(),
+                updates: self.updates(),
             },
             conflicts: service.map(|service| service.conflicts),
         }
@@ -207,6 +228,7 @@ impl Picture {
 
     fn link_view(&self, station: &Station) -> LinkView {
         let health = self.saved.health.get(&station.name);
+        let updates = self.saved.updates.get(&station.name).copied().unwrap_or_default();
         LinkView {
             station: station.name.to_string(),
             health: self.health_word(station),
@@ -216,7 +238,10 @@ impl Picture {
                 .map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
             partial_24h: self.saved.missing.get(&station.name).copied().unwrap_or(0),
             next_try: self.next_try(station),
-            queued: 0,
+            queued: updates.queued,
+            parked: updates.parked,
+            oldest: updates.oldest,
+            updates_detail: self.updates_detail(station).map(str::to_owned),
             detail: health.and_then(|health| health.detail.clone()),
         }
     }
@@ -246,7 +271,12 @@ impl Picture {
     }
 
     fn tell(&self, ui: &mut Ui) -> anyhow::Result<()> {
-        for line in self.facts().into_iter().chain(self.prefetch_queue()) {
+        for line in self
+            .facts()
+            .into_iter()
+            .chain(self.prefetch_queue())
+            .chain(self.update_queues())
+        {
             ui.line(&line)?;
         }
         if self.links().next().is_none() {
@@ -316,6 +346,50 @@ impl Picture {
         (!counts.is_empty()).then(|| format!("prefetch: {}: impaxlink prefetch list", counts.join(", ")))
     }
 
+    /// What keeps updates from a station that they are relayed to.
+    fn updates_detail(&self, station: &Station) -> Option<&str> {
+        let is_target =
+            relay_targets(&self.saved.configuration, None).any(|target| target.name == station.name);
+        let trouble = self.saved.relay.get(&station.name)?.trouble.as_ref()?;
+        is_target.then_some(trouble.reason.as_str())
+    }
+
+    fn updates(&self) -> UpdatesView {
+        let lengths = self.saved.updates.values();
+        UpdatesView {
+            queued: lengths.clone().map(|length| length.queued).sum(),
+            parked: lengths.clone().map(|length| length.parked).sum(),
+            oldest: lengths.filter_map(|length| length.oldest).min(),
+        }
+    }
+
+    /// The updates that wait, and why, a line a station.
+    fn update_queues(&self) -> Vec<String> {
+        let lines = self.saved.configuration.linked_stations().filter_map(|station| {
+            let length = self.saved.updates.get(&station.name).copied().unwrap_or_default();
+            let detail = self.updates_detail(station);
+            if length == QueueLength::default() && detail.is_none() {
+                return None;
+            }
+            let since = length
+                .oldest
+                .map(|oldest| format!(" for {}", age(oldest, self.now)));
+            let refused = match length.parked {
+                0 => String::new(),
+                parked => format!(", {parked} refused"),
+            };
+            let why = detail.map(|detail| format!(": {detail}"));
+            Some(format!(
+                "updates to {}: {} queued{}{refused}{}",
+                station.name,
+                length.queued,
+                since.unwrap_or_default(),
+                why.unwrap_or_default()
+            ))
+        });
+        lines.collect()
+    }
+
     /// One line to standard error with what is not well, if anything is not.
     fn tell_troubles(&self) {
         let mut troubles: Vec<String> = match &self.service {
@@ -323,6 +397,11 @@ impl Picture {
             Some(_) => self.facts().into_iter().skip(1).collect(),
         };
         troubles.extend(self.prefetch_queue().filter(|_| self.saved.prefetch.failed > 0));
+        let relay = self.updates();
+        let is_stuck = |station: &Station| self.updates_detail(station).is_some();
+        if relay.parked > 0 || self.saved.configuration.linked_stations().any(is_stuck) {
+            troubles.extend(self.update_queues());
+        }
         let down = self.links().filter(|station| self.health_word(station) == "down");
         troubles.extend(down.map(|station| {
             let state = state(station, &self.saved.health, self.now);

@@ -75,7 +75,7 @@ impl UpdateKeeper {
     pub(super) async fn run(mut self) {
         let mut parcels = Vec::new();
         while self.parcels.recv_many(&mut parcels, SHARE).await > 0 {
-            let together: Vec<Parcel> = parcels.drain(..).collect();
+            let together = std::mem::take(&mut parcels);
             let (store, attribution) = (Arc::clone(&self.store), self.attribution.clone());
             let keeping = tokio::task::spawn_blocking(move || keep(&store, &attribution, together));
             if let Err(error) = keeping.await {

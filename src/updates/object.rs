@@ -325,3 +325,6 @@ fn new_objects(object: &DataSet, elements: &Received<'_>) -> Result<Option<NewOb
         series,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,6 +126,10 @@ impl Relay {
                 is_fresh = false;
                 continue;
             }
+            // A person has had it resynchronised: whoever is there now is to show who it is.
+            if let Some(former) = conversation.take_if(|_| peer.cluster_uid.is_none()) {
+                former.close().await;
+            }
             let open = match conversation.as_mut() {
                 Some(open) => open,
                 None => match self.open(station, &peer).await? {

@@ -38,6 +38,7 @@ mod priors;
 mod query_embedded;
 mod query_ends;
 mod reference;
+mod relay;
 mod retrieve;
 mod rule;
 mod service;

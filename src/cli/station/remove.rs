@@ -5,8 +5,9 @@ use clap_complete::ArgValueCompleter;
 use super::not_found;
 use crate::cli::change::{self, ChangeArgs};
 use crate::cli::complete;
-use crate::cli::error::ExitStatus;
+use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
+use crate::store::Access;
 
 /// Take a station off the store.
 #[derive(Debug, clap::Args)]
@@ -21,12 +22,18 @@ pub struct RemoveArgs {
     /// Succeed and change nothing where there is no such station
     #[arg(long)]
     if_exists: bool,
+    /// Remove it also where updates still wait to be sent to it; they are lost
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     change: ChangeArgs,
 }
 
 /// Runs the command.
 pub fn run(ui: &mut Ui, args: RemoveArgs) -> anyhow::Result<ExitStatus> {
+    if !args.yes && !args.change.dry_run {
+        refuse_queued(ui, &args.names)?;
+    }
     let subjects: Vec<String> = args.names.iter().map(|name| format!("station {name}")).collect();
     change::save(ui, &args.change, &subjects, |configuration| {
         for name in &args.names {
@@ -42,4 +49,27 @@ pub fn run(ui: &mut Ui, args: RemoveArgs) -> anyhow::Result<ExitStatus> {
         }
         Ok(())
     })
+}
+
+/// Refuses to remove a station for which updates wait.
+fn refuse_queued(ui: &Ui, names: &[String]) -> anyhow::Result<()> {
+    if change::current(ui)?.generation == 0 {
+        return Ok(());
+    }
+    let lengths = ui.store(Access::ReadOnly)?.queue_lengths()?;
+    let queued = |name: &String| {
+        lengths
+            .iter()
+            .find(|(station, length)| station.as_str() == name && length.queued > 0)
+    };
+    match names.iter().find_map(queued) {
+        None => Ok(()),
+        Some((station, length)) => {
+            let message = format!("{} updates wait to be sent to {station}", length.queued);
+            let problem = Problem::new(ExitStatus::Failed, message);
+            Err(problem
+                .hint("'impaxlink updates send' sends them; --yes removes it all the same")
+                .into())
+        }
+    }
 }

@@ -16,6 +16,7 @@ use crate::audit::Attribution;
 use crate::cli::Format;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
+use crate::cli::updates::sending::wake;
 use crate::cli::view::Document;
 use crate::model::{FieldValue, PatientIdKey, Settings, StateField, Uid};
 use crate::store::{Access, Draft, Store};
@@ -70,6 +71,9 @@ pub fn run(ui: &mut Ui, file: &str, by: &Attribution, dry_run: bool) -> anyhow::
         }
         let drafts = drafts(ui, &store, &settings, batch, &mut outcome)?;
         make(&store, by, &drafts, dry_run, &mut outcome)?;
+        if !dry_run {
+            wake(ui);
+        }
     }
     tell(ui, file, outcome)
 }

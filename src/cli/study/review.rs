@@ -13,6 +13,7 @@ use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::table::Columns;
 use crate::cli::time::local_time;
+use crate::cli::updates::sending::wake;
 use crate::cli::value;
 use crate::cli::view::{Document, Items};
 use crate::model::{Issuer, PatientIdKey, ReviewReason, Uid};
@@ -145,6 +146,7 @@ fn give(
         Some(made) => made?.relayed_to,
         None => Vec::new(),
     };
+    wake(ui);
     let stations: Vec<&str> = relayed_to.iter().map(|name| name.as_str()).collect();
     match ui.format() {
         Format::Json | Format::Ndjson => ui.json(&Document::new(GivenView {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no value of a field reaches the audit's command line. What is saved is told with the stations it goes to.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::draft::Fields;
@@ -13,9 +15,10 @@ use crate::cli::attribution;
 use crate::cli::change::reason;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
+use crate::cli::updates::sending::{deliver, wake};
 use crate::cli::value;
 use crate::cli::view::Document;
-use crate::model::{PatientIdKey, StateField, StationName, StatusFallsBack, Uid};
+use crate::model::{PatientIdKey, StateField, StationName, StatusFallsBack, Uid, parse_duration};
 use crate::store::{Access, Draft, Made, Store};
 
 /// Change what is known of a study, here and in the linked clusters that take updates.
@@ -35,6 +38,7 @@ use crate::store::{Access, Draft, Made, Store};
     impaxlink study update 1.2.840.1 --status TRANSCRIBED --correct --reason 'wrong report signed'\n  \
     echo 'ROE^JANE' | impaxlink study update 1.2.840.1 --patient-name @-\n  \
     impaxlink study update 1.2.840.9 --patient-id 88^^^HARBOUR --comments 'see the CT of 2023'\n  \
+    impaxlink study update 1.2.840.1 --status APPROVED --wait --timeout 10s\n  \
     impaxlink study update --from status.csv")]
 pub struct UpdateArgs {
     /// The study's UID
@@ -54,6 +58,12 @@ pub struct UpdateArgs {
     /// Tell the change and make none
     #[arg(long)]
     dry_run: bool,
+    /// Wait until every station it goes to has it; the exit status is 3 where one could not take it, 5 when time is up
+    #[arg(long, conflicts_with_all = ["from", "dry_run"])]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "D", value_parser = parse_duration, default_value = "60s", requires = "wait")]
+    timeout: Duration,
     /// Why; kept in the audit
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
@@ -114,7 +124,14 @@ pub fn run(ui: &mut Ui, args: UpdateArgs) -> anyhow::Result<ExitStatus> {
     };
     let made = make(&store, &by, &draft, args.dry_run)?.map_err(falls_back)?;
     tell(ui, &draft, &made, args.dry_run)?;
-    Ok(ExitStatus::Done)
+    match &made.update {
+        Some(update) if args.wait => deliver(ui, store, &made.relayed_to, Some(&update.id), args.timeout),
+        Some(_) if !args.dry_run => {
+            wake(ui);
+            Ok(ExitStatus::Done)
+        }
+        _ => Ok(ExitStatus::Done),
+    }
 }
 
 fn make(

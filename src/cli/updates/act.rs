@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::list::not_found;
+use super::sending::wake;
 use crate::audit::Attribution;
 use crate::cli::Format;
 use crate::cli::attribution;
@@ -76,6 +77,8 @@ struct ActView {
 pub fn retry(ui: &mut Ui, args: RetryArgs) -> anyhow::Result<ExitStatus> {
     let store = ui.store(Access::ReadWrite)?;
     let rows = store.retry_outbox(&args.meant.filter())?;
+    store.relay_retry(args.meant.station.as_ref())?;
+    wake(ui);
     let parked_here = store.apply_parked(&by(None), MOST_APPLIED)?;
     if let Some(update) = args.meant.update.as_ref().filter(|_| rows + parked_here == 0) {
         let logged = store.logged_update(update)?.ok_or_else(|| not_found(update))?;

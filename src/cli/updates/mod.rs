@@ -2,6 +2,7 @@
 
 mod act;
 mod list;
+pub mod sending;
 pub mod view;
 
 use clap::Subcommand;
@@ -13,13 +14,15 @@ use super::output::Ui;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     impaxlink updates list --state parked\n  \
-    impaxlink updates retry --station SITEB\n  \
+    impaxlink updates send SITEB\n  \
     impaxlink updates drop 2.25.77 --station SITEB")]
 pub enum UpdatesCommand {
     List(list::ListArgs),
     Show(list::ShowArgs),
     Retry(act::RetryArgs),
     Drop(act::DropArgs),
+    Send(sending::SendArgs),
+    Resync(sending::ResyncArgs),
 }
 
 /// Runs the subcommand.
@@ -29,5 +32,7 @@ pub fn run(ui: &mut Ui, command: UpdatesCommand) -> anyhow::Result<ExitStatus> {
         UpdatesCommand::Show(args) => list::show(ui, args),
         UpdatesCommand::Retry(args) => act::retry(ui, args),
         UpdatesCommand::Drop(args) => act::drop_rows(ui, args),
+        UpdatesCommand::Send(args) => sending::send(ui, args),
+        UpdatesCommand::Resync(args) => sending::resync(ui, args),
     }
 }

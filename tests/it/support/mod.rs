@@ -11,6 +11,7 @@ pub mod archive_options;
 pub mod brought;
 pub mod certificates;
 pub mod cluster;
+pub mod clusters;
 pub mod dcmqrscp;
 pub mod env;
 pub mod fake_peer;

@@ -1,0 +1,257 @@
+//! `updates send` and `updates resync`, and what commands that make updates do to have them sent.
+//!
+//! Invariant: where a service runs, it alone sends; without one the command does, by the same code. The exit status tells
+//! whether all was delivered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap_complete::ArgValueCompleter;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Format;
+use crate::cli::complete;
+use crate::cli::error::{ExitStatus, Problem};
+use crate::cli::output::Ui;
+use crate::cli::station::not_found;
+use crate::cli::value;
+use crate::cli::view::Document;
+use crate::link::tls::LinkTls;
+use crate::model::{Configuration, Station, StationName, Uid, parse_duration, relay_targets};
+use crate::service::control;
+use crate::store::{Access, OutboxFilter, OutboxState, Store};
+use crate::updates::relay::{Relay, RelayStore};
+
+/// How long a service may take to say that it looks.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the service has delivered.
+const POLL: Duration = Duration::from_millis(20);
+/// How long is waited where nothing is said.
+const PATIENCE: &str = "60s";
+
+/// Send now what is queued for linked clusters, also what rests after a failure; wait until it is delivered.
+///
+/// Exit status: 0 all delivered, 3 some station could not take all, 5 not done in time.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    impaxlink updates send\n  \
+    impaxlink updates send SITEB --timeout 2m")]
+pub struct SendArgs {
+    /// Only to this station
+    #[arg(value_name = "STATION", value_parser = value::parsed::<StationName>, add = ArgValueCompleter::new(complete::station_names))]
+    station: Option<StationName>,
+    /// How long it may take
+    #[arg(long, value_name = "D", value_parser = parse_duration, default_value = PATIENCE)]
+    timeout: Duration,
+}
+
+/// Have a station told the current state of all studies, and take it for the cluster that it shows to be now.
+///
+/// Needed after the other side was restored or replaced: updates to a cluster of another identity are held until then.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  impaxlink updates resync SITEB")]
+pub struct ResyncArgs {
+    /// The station
+    #[arg(value_name = "STATION", value_parser = value::parsed::<StationName>, add = ArgValueCompleter::new(complete::station_names))]
+    station: StationName,
+}
+
+/// How it went with one station.
+#[derive(Debug, Serialize)]
+struct SentView {
+    station: StationName,
+    queued: u64,
+    parked: u64,
+    detail: Option<String>,
+}
+
+/// Runs `updates send`.
+pub fn send(ui: &mut Ui, args: SendArgs) -> anyhow::Result<ExitStatus> {
+    let store = ui.store(Access::ReadWrite)?;
+    let stations = targets(&store.configuration()?, args.station.as_ref())?;
+    let names: Vec<StationName> = stations.iter().map(|station| station.name.clone()).collect();
+    let status = deliver(ui, store, &names, None, args.timeout)?;
+    let store = ui.store(Access::ReadOnly)?;
+    let (lengths, peers) = (store.queue_lengths()?, store.relay_peers()?);
+    let items: Vec<SentView> = names
+        .into_iter()
+        .map(|station| {
+            let length = lengths.get(&station).copied().unwrap_or_default();
+            let trouble = peers.get(&station).and_then(|peer| peer.trouble.as_ref());
+            SentView {
+                queued: length.queued,
+                parked: length.parked,
+                detail: trouble.map(|trouble| trouble.reason.clone()),
+                station,
+            }
+        })
+        .collect();
+    match ui.format() {
+        Format::Json | Format::Ndjson => ui.json(&Document::new(serde_json::json!({ "items": items })))?,
+        Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Table | Format::Csv => {
+            for item in &items {
+                let why = item
+                    .detail
+                    .as_ref()
+                    .map_or(String::new(), |why| format!(": {why}"));
+                let (queued, parked) = (item.queued, item.parked);
+                ui.notice(&match (queued, parked, why.is_empty()) {
+                    (0, 0, true) => format!("{}: all delivered", item.station),
+                    _ => format!("{}: {queued} queued, {parked} refused{why}", item.station),
+                });
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// Runs `updates resync`.
+pub fn resync(ui: &mut Ui, args: ResyncArgs) -> anyhow::Result<ExitStatus> {
+    let store = ui.store(Access::ReadWrite)?;
+    targets(&store.configuration()?, Some(&args.station))?;
+    store.relay_resync(&args.station)?;
+    wake(ui);
+    ui.notice(&format!(
+        "{}: the current state of all studies is to be sent",
+        args.station
+    ));
+    Ok(ExitStatus::Done)
+}
+
+fn targets(configuration: &Configuration, station: Option<&StationName>) -> anyhow::Result<Vec<Station>> {
+    let Some(name) = station else {
+        return Ok(relay_targets(configuration, None).cloned().collect());
+    };
+    if configuration.station(name).is_none() {
+        return Err(not_found(configuration, name.as_str()).into());
+    }
+    match relay_targets(configuration, None).find(|station| station.name == *name) {
+        Some(station) => Ok(vec![station.clone()]),
+        None => {
+            let message = format!("no updates are relayed to {name}");
+            let problem = Problem::new(ExitStatus::Failed, message);
+            let hint = format!("impaxlink station set {name} --cluster-linking --link-cluster-updates");
+            Err(problem.hint(hint).into())
+        }
+    }
+}
+
+/// Tells a running service that there may be something to send. Where it can't be told, it sees so by itself soon.
+pub fn wake(ui: &Ui) {
+    let _ = control::send_updates(ui.store_path(), LIMIT);
+}
+
+/// Has what is queued for these stations sent, or that update alone is waited for; the exit status tells whether all was
+/// delivered.
+pub fn deliver(
+    ui: &Ui,
+    store: Store,
+    stations: &[StationName],
+    update: Option<&Uid>,
+    timeout: Duration,
+) -> anyhow::Result<ExitStatus> {
+    for station in stations {
+        store.relay_retry(Some(station))?;
+    }
+    let deadline = Instant::now() + timeout;
+    if !control::send_updates(ui.store_path(), LIMIT)? {
+        send_here(ui, stations, timeout)?;
+    }
+    loop {
+        let left = left(&store, stations, update)?;
+        let peers = store.relay_peers()?;
+        let is_stuck = |station: &StationName| peers.get(station).is_some_and(|peer| peer.trouble.is_some());
+        let has_refused = left.values().any(|left| left.parked > 0);
+        match left.iter().filter(|(_, left)| left.queued > 0).count() {
+            0 if has_refused => return Ok(ExitStatus::Partial),
+            0 if stations.iter().any(is_stuck) => return Ok(ExitStatus::Partial),
+            0 => return Ok(ExitStatus::Done),
+            _ if left
+                .iter()
+                .all(|(station, left)| left.queued == 0 || is_stuck(station)) =>
+            {
+                return Ok(ExitStatus::Partial);
+            }
+            _ if Instant::now() >= deadline => return Ok(ExitStatus::Busy),
+            _ => std::thread::sleep(POLL),
+        }
+    }
+}
+
+/// What is not delivered.
+#[derive(Debug, Default)]
+struct Left {
+    queued: u64,
+    parked: u64,
+}
+
+fn left(
+    store: &Store,
+    stations: &[StationName],
+    update: Option<&Uid>,
+) -> anyhow::Result<BTreeMap<StationName, Left>> {
+    let mut left: BTreeMap<StationName, Left> = BTreeMap::new();
+    if let Some(update) = update {
+        let filter = OutboxFilter {
+            update: Some(update.clone()),
+            ..OutboxFilter::default()
+        };
+        for row in store.outbox(&filter, None)? {
+            let left = left.entry(row.station).or_default();
+            match row.state {
+                OutboxState::Queued => left.queued += 1,
+                OutboxState::Parked => left.parked += 1,
+                OutboxState::Delivered => {}
+            }
+        }
+    } else {
+        for (station, length) in store.queue_lengths()? {
+            let (queued, parked) = (length.queued, length.parked);
+            left.insert(station, Left { queued, parked });
+        }
+    }
+    left.retain(|station, _| stations.contains(station));
+    Ok(left)
+}
+
+/// Sends in this process, to all stations at the same time.
+fn send_here(ui: &Ui, stations: &[StationName], timeout: Duration) -> anyhow::Result<()> {
+    let store = ui.store(Access::ReadWrite)?;
+    let (configuration, own) = (Arc::new(store.configuration()?), store.cluster_uid().clone());
+    let relay = Relay {
+        tls: LinkTls::of(&configuration),
+        own,
+        store: RelayStore::of(store),
+        linger: Duration::ZERO,
+        configuration: Arc::clone(&configuration),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let sent = runtime.block_on(async {
+        let (stop, waker) = (CancellationToken::new(), watch::Sender::new(0));
+        let mut sending = JoinSet::new();
+        for station in relay_targets(&configuration, None).filter(|station| stations.contains(&station.name))
+        {
+            let (relay, station) = (relay.clone(), station.clone());
+            let (wake, stop) = (waker.subscribe(), stop.clone());
+            sending.spawn(async move { relay.send(&station, wake, &stop).await });
+        }
+        let all = async {
+            while let Some(sent) = sending.join_next().await {
+                sent.map_err(anyhow::Error::from)??;
+            }
+            Ok(())
+        };
+        // What was not done in time shows in the queue.
+        tokio::time::timeout(timeout, all).await.unwrap_or(Ok(()))
+    });
+    // A resolver that hangs would hold up the end otherwise.
+    runtime.shutdown_background();
+    sent
+}
