@@ -8,6 +8,8 @@ use dicom_dictionary_std::tags;
 use impaxlink::dimse::{DataSet, DataSetBuilder, TransferSyntax, uids};
 use impaxlink::link::linked_syntax::{CHARACTER_SET, LinkedAttributes, LinkedElement};
 use impaxlink::model::{Availability, Verification};
+use impaxlink::model::{FieldChange, FieldValue, Seen, StateField, StudyPatient, Update};
+use impaxlink::updates::object;
 use serde_json::json;
 
 use super::support::brought::{Brought, ask, study};
@@ -63,19 +65,46 @@ fn dump(data_set: &DataSet) -> String {
 }
 
 #[test]
-fn the_dump_of_the_man_page_is_what_is_written() {
+fn the_dumps_of_the_man_page_are_what_is_written() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/impaxlink-link.7");
     let page = std::fs::read_to_string(page).unwrap_or_default();
-    let expected = dump(&worked_example());
-    let worked = page
-        .split_once(".SH WORKED EXAMPLE\n")
-        .map(|(_, section)| section);
-    let shown = worked.and_then(|section| section.split_once(".nf\n")?.1.split_once(".fi\n"));
-    let shown = shown.map_or("", |(shown, _)| shown);
-    assert!(
-        shown == expected,
-        "the page has:\n{shown}\nand should have:\n{expected}"
-    );
+    let update = object::write(&worked_update()).unwrap();
+    for (section, data_set) in [("WORKED EXAMPLE", worked_example()), ("UPDATE OBJECT", update)] {
+        let expected = dump(&data_set);
+        let worked = page.split_once(&format!(".SH {section}\n"));
+        let shown = worked.and_then(|(_, section)| section.split_once(".nf\n")?.1.split_once(".fi\n"));
+        let shown = shown.map_or("", |(shown, _)| shown);
+        assert!(
+            shown == expected,
+            "{section} has:\n{shown}\nand should have:\n{expected}"
+        );
+    }
+}
+
+/// A report that was approved, with a comment.
+fn worked_update() -> Update {
+    let change = |field, text| FieldChange {
+        field,
+        value: FieldValue::new(field, text).unwrap(),
+        epoch: 0,
+        known: Seen::new(),
+    };
+    Update {
+        id: "2.25.77".parse().unwrap(),
+        study: "1.2".parse().unwrap(),
+        patient: StudyPatient {
+            id: "88".to_owned(),
+            issuer: Some("HARBOUR".parse().unwrap()),
+        },
+        origin: "2.25.4711".parse().unwrap(),
+        revision: "0000018f3a2b4c00.00000000".parse().unwrap(),
+        changes: vec![
+            change(StateField::InterpretationStatus, "APPROVED"),
+            change(StateField::StudyComments, "SCHÄDEL: wie 2023"),
+        ],
+        new_objects: None,
+        review: None,
+    }
 }
 
 #[test]
