@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::support::dcmqrscp::Dcmqrscp;
 use super::support::env::Env;
+use super::support::links::{add_archive, add_linked};
 use super::support::store::{StoreFolder, save};
 use super::support::studies::Federation;
 
@@ -187,32 +188,8 @@ fn old_ones_go_a_few_with_each_that_comes() {
 fn half_a_federation(federation: &Federation) -> (Env, Dcmqrscp) {
     let archive = Dcmqrscp::start("SITEA", &federation.site("SITEA").studies);
     let env = Env::new();
-    let port = archive.port.to_string();
-    let pacs = [
-        "station",
-        "add",
-        "PACS",
-        "--kind",
-        "archive",
-        "--ae-title",
-        "SITEA",
-        "--host",
-        "127.0.0.1",
-    ];
-    env.impaxlink(&[&pacs[..], &["--port", &port]].concat()).success();
-    let siteb = [
-        "station",
-        "add",
-        "SITEB",
-        "--ae-title",
-        "SITEB",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "1",
-    ];
-    env.impaxlink(&[&siteb[..], &["--cluster-linking", "--link-internal-queries"]].concat())
-        .success();
+    add_archive(&env, "PACS", "SITEA", archive.port, &[]);
+    add_linked(&env, "SITEB", "SITEB", 1, &[]);
     (env, archive)
 }
 

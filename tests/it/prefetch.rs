@@ -8,6 +8,7 @@ use crate::support::cluster::{
     add_source, add_worklist, chest_ct, expected, held, import, local_cluster, tomorrow,
 };
 use crate::support::dcmqrscp::Dcmqrscp;
+use crate::support::links::add_station;
 use crate::support::orthanc::Orthanc;
 use crate::support::process::free_port;
 use crate::support::wlmscpfs::Wlmscpfs;
@@ -184,19 +185,7 @@ fn the_worklist_must_be_named_and_answer() {
     let env = local_cluster();
     let run = env.impaxlink(&["prefetch", "--worklist", "today"]);
     run.fails_with(2, "no worklist station is named");
-    let port = free_port().to_string();
-    env.impaxlink(&[
-        "station",
-        "add",
-        "RIS",
-        "--ae-title",
-        "RIS",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ])
-    .success();
+    add_station(&env, "RIS", "RIS", free_port(), &[]);
     let run = env.impaxlink(&["prefetch", "--worklist", "today", "--worklist-station", "RIS"]);
     run.fails_with(1, "the worklist of RIS failed: connection refused");
     env.impaxlink(&["prefetch"]).exits(2);

@@ -9,6 +9,7 @@ use crate::support::cluster::{
 };
 use crate::support::dcmqrscp::Dcmqrscp;
 use crate::support::env::Env;
+use crate::support::links::add_station;
 use crate::support::orthanc::Orthanc;
 use crate::support::process::{Process, free_port};
 use crate::support::service;
@@ -22,19 +23,7 @@ fn impaxlink_site<'a>(ae_title: &str, studies: impl IntoIterator<Item = &'a Stud
     env.impaxlink(&["config", "set", "ae_title", ae_title]).success();
     env.impaxlink(&["config", "set", "listen", &format!("127.0.0.1:{port}")])
         .success();
-    let them = [
-        "station",
-        "add",
-        "NORTH",
-        "--ae-title",
-        "IMPAXLINK",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "104",
-    ];
-    env.impaxlink(&[&them[..], &["--cluster-linking"]].concat())
-        .success();
+    add_station(&env, "NORTH", "IMPAXLINK", 104, &["--cluster-linking"]);
     import(&env, studies);
     (service::start(&env), env, port)
 }

@@ -11,7 +11,7 @@ use super::support::dcmqrscp::Dcmqrscp;
 use super::support::env::{Env, Run};
 use super::support::fake_peer::FakePeer;
 use super::support::fake_peer::script::{Identifier, Step, answer};
-use super::support::links::{add_archive, item, values};
+use super::support::links::{add_archive, add_station, item, values};
 use super::support::orthanc::Orthanc;
 use super::support::studies::{Patient, Series, Study};
 
@@ -105,20 +105,7 @@ fn sites() -> Sites {
 }
 
 fn link(env: &Env, name: &str, port: u16, options: &[&str]) {
-    let port = port.to_string();
-    let station = [
-        "station",
-        "add",
-        name,
-        "--ae-title",
-        name,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ];
-    env.impaxlink(&[&station[..], &["--cluster-linking"], options].concat())
-        .success();
+    add_station(env, name, name, port, &[&["--cluster-linking"], options].concat());
 }
 
 fn priors(env: &Env, arguments: &[&str]) -> (Run, Value) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::support::archive::{Object, dicom_file};
 use super::support::env::{Env, Run};
-use super::support::links::{query, values};
+use super::support::links::{add_station, query, values};
 
 const FIRST: &str = "1.2.826.0.1.3680043.2.3.1";
 const SECOND: &str = "1.2.826.0.1.3680043.2.3.2";
@@ -17,22 +17,13 @@ fn two_studies() -> Env {
     let env = Env::new();
     env.impaxlink(&["station", "add", "OWN", "--kind", "archive", "--embedded"])
         .success();
-    env.impaxlink(&[
-        "station",
-        "add",
-        "SITEB",
-        "--ae-title",
-        "SITEB",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "1",
+    let relayed = [
         "--cluster-linking",
         "--link-cluster-updates",
         "--issuer",
         "HARBOUR",
-    ])
-    .success();
+    ];
+    add_station(&env, "SITEB", "SITEB", 1, &relayed);
     let folder = env.path().join("incoming");
     fs::create_dir(&folder).unwrap();
     for (number, name) in [(1, "DOE^JANE"), (2, "DOE^JOHN")] {

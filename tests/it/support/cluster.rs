@@ -3,7 +3,7 @@
 //! Invariant: studies of one patient differ in UIDs and dates alone, unless a test changes them.
 
 use super::env::Env;
-use super::links::query;
+use super::links::{add_station, query};
 use super::studies::{Patient, Series, Study};
 use super::wlmscpfs::{Scheduled, Wlmscpfs};
 
@@ -66,20 +66,8 @@ pub fn import<'a>(env: &Env, studies: impl IntoIterator<Item = &'a Study>) {
 
 /// Registers a station that is linked for prefetching alone.
 pub fn add_source(env: &Env, name: &str, port: u16) {
-    let port = port.to_string();
-    let address = [
-        "station",
-        "add",
-        name,
-        "--ae-title",
-        name,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ];
     let links = ["--cluster-linking", "--link-prefetch", "--issuer", "NORTH"];
-    env.impaxlink(&[&address[..], &links[..]].concat()).success();
+    add_station(env, name, name, port, &links);
 }
 
 /// Chest CTs that are scheduled tomorrow.
@@ -102,19 +90,7 @@ pub fn tomorrow(patient_ids: &[&str]) -> Vec<Scheduled> {
 
 /// Registers the worklist as RIS, and as the one that is asked.
 pub fn add_worklist(env: &Env, worklist: &Wlmscpfs) {
-    let port = worklist.port.to_string();
-    let add = [
-        "station",
-        "add",
-        "RIS",
-        "--ae-title",
-        worklist.ae_title,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ];
-    env.impaxlink(&add).success();
+    add_station(env, "RIS", worklist.ae_title, worklist.port, &[]);
     env.impaxlink(&["config", "set", "prefetch.worklist.station", "RIS"])
         .success();
 }

@@ -8,22 +8,24 @@ use super::env::{Env, Run};
 
 /// Registers an archive station of the local cluster.
 pub fn add_archive(env: &Env, name: &str, ae_title: &str, port: u16, options: &[&str]) {
-    add(env, name, ae_title, port, &["--kind", "archive"], options);
-}
-
-/// Registers a station linked for internal queries.
-pub fn add_linked(env: &Env, name: &str, ae_title: &str, port: u16, options: &[&str]) {
-    add(
+    add_station(
         env,
         name,
         ae_title,
         port,
-        &["--cluster-linking", "--link-internal-queries"],
-        options,
+        &[&["--kind", "archive"], options].concat(),
     );
 }
 
-fn add(env: &Env, name: &str, ae_title: &str, port: u16, kind: &[&str], options: &[&str]) {
+/// Registers a station linked for internal queries.
+pub fn add_linked(env: &Env, name: &str, ae_title: &str, port: u16, options: &[&str]) {
+    let links = ["--cluster-linking", "--link-internal-queries"];
+    add_station(env, name, ae_title, port, &[&links, options].concat());
+}
+
+/// Registers a station on this machine.
+#[track_caller]
+pub fn add_station(env: &Env, name: &str, ae_title: &str, port: u16, options: &[&str]) {
     let port = port.to_string();
     let address = [
         "station",
@@ -36,7 +38,7 @@ fn add(env: &Env, name: &str, ae_title: &str, port: u16, kind: &[&str], options:
         "--port",
         &port,
     ];
-    env.impaxlink(&[&address[..], kind, options].concat()).success();
+    env.impaxlink(&[&address[..], options].concat()).success();
 }
 
 /// Runs a query with `--json` and gives the run and its document.

@@ -23,6 +23,17 @@ impl Retrieved {
             .last()
             .unwrap_or_else(|| panic!("no response: {}", self.log))
     }
+
+    /// Holds the final response to this status and these counts.
+    #[track_caller]
+    pub fn assert_ended(&self, status: &str, counts: [i32; 4]) {
+        assert_eq!(
+            (self.status.as_str(), self.last()),
+            (status, counts),
+            "{}",
+            self.log
+        );
+    }
 }
 
 /// Asks the service on this port, as `calling`, to move what the keys name.

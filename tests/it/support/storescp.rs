@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::process::{Process, bound_to_us, free_port, listens};
+use super::retrievers::instances;
 
 /// A running `storescp`.
 pub struct Storescp {
@@ -46,19 +47,17 @@ impl Storescp {
 
     /// The files that it has written.
     pub fn files(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.folder.path().join("taken")).expect("a folder");
+        let entries = fs::read_dir(self.taken()).expect("a folder");
         entries.map(|entry| entry.expect("an entry").path()).collect()
     }
 
     /// The sorted SOP Instance UIDs of what it has taken.
     pub fn instances(&self) -> Vec<String> {
-        let instance = |path: &PathBuf| {
-            let object = dicom_object::open_file(path).expect("a DICOM file");
-            object.meta().media_storage_sop_instance_uid().to_owned()
-        };
-        let mut instances: Vec<String> = self.files().iter().map(instance).collect();
-        instances.sort_unstable();
-        instances
+        instances(&self.taken())
+    }
+
+    fn taken(&self) -> PathBuf {
+        self.folder.path().join("taken")
     }
 
     /// What it has logged.

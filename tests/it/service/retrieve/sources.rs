@@ -123,7 +123,6 @@ fn what_a_killed_source_did_not_send_comes_from_the_next() {
         log.contains("FIRST as a source: "),
         "it came from the second alone: {log}"
     );
-    let _ = &second;
 }
 
 #[test]

@@ -158,12 +158,7 @@ fn orthanc_takes_what_is_moved_to_it() {
     let orthanc = Orthanc::start("STORE", &[]);
     let service = service(orthanc.port, 8, 5_000);
     let moved = movescu(service.port, "READER", "STORE", &[], &KEYS);
-    assert_eq!(
-        (moved.status.as_str(), moved.last()),
-        ("0000", [-1, 8, 0, 0]),
-        "{}",
-        moved.log
-    );
+    moved.assert_ended("0000", [-1, 8, 0, 0]);
     let keys = [
         "QueryRetrieveLevel=STUDY",
         "StudyInstanceUID",
