@@ -156,7 +156,7 @@ pub async fn look(
 }
 
 impl Looked {
-    /// Leaves in the store what the searches have seen, and leaves out what a person has yet to look at. Blocks.
+    /// Leaves in the store what the searches have seen, and leaves out what has come under review meanwhile. Blocks.
     pub fn settle(&mut self, store: &Store) -> Result<(), StoreError> {
         store.record_link_health(&self.reports)?;
         store.record_ledgers(&self.ledgers)?;

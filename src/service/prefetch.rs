@@ -4,7 +4,7 @@
 //! Invariants: what was brought from a linked cluster has no priors brought for it, so that no chain of visitors ever
 //! begins. Each step is taken under the snapshot in force then. The store is used on blocking threads alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,10 +214,11 @@ async fn enqueue_priors(
     let configuration = snapshot.configuration();
     let to = destination(configuration, None).map_err(|error| error.to_string())?;
     let (health, resting) = failing_links(service);
+    let under_review = queue.with_store(Store::all_under_review).await;
     let search = FindPriors {
         of: first.of.clone(),
         rules: configuration.prefetch_rules_in_force().clone(),
-        under_review: HashSet::new(),
+        under_review: under_review.map_err(|error| chain(&error))?,
         configuration: Arc::clone(configuration),
         cross_reference: service.known_patients.pin(),
         tls: snapshot.tls().clone(),

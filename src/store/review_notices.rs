@@ -3,6 +3,8 @@
 //!
 //! Invariant: a notice stands until a person acknowledges it here; what other clusters' people do changes nothing.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
@@ -54,6 +56,17 @@ impl Store {
         let read = || {
             let mut statement = self.connection.prepare_cached(&sql)?;
             statement.query_map([limit], notice)?.collect()
+        };
+        self.sqlite(read())
+    }
+
+    /// All studies that are under review.
+    pub fn all_under_review(&self) -> Result<HashSet<Uid>, StoreError> {
+        let read = || {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT DISTINCT study FROM review_notice WHERE acknowledged_at IS NULL")?;
+            statement.query_map([], |row| parsed(row, 0))?.collect()
         };
         self.sqlite(read())
     }

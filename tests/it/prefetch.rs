@@ -2,16 +2,46 @@
 //!
 //! Invariant: what is in the archive afterwards is asked of the archive itself, not of what the command says.
 
+use impaxlink::model::{StudyPatient, Uid, Update};
+use impaxlink::store::{Access, Received, Store};
 use serde_json::Value;
 
 use crate::support::cluster::{
     add_source, add_worklist, chest_ct, expected, held, import, local_cluster, tomorrow,
 };
 use crate::support::dcmqrscp::Dcmqrscp;
+use crate::support::env::Env;
 use crate::support::links::add_station;
 use crate::support::orthanc::Orthanc;
 use crate::support::process::free_port;
+use crate::support::store::jdoe;
+use crate::support::studies::Study;
 use crate::support::wlmscpfs::Wlmscpfs;
+
+/// Has SITEB give notice that a person must look at the study.
+fn give_notice(env: &Env, study: &Study) {
+    let update = Update {
+        id: "2.25.99.1".parse().unwrap(),
+        study: study.uid.parse().unwrap(),
+        patient: StudyPatient {
+            id: study.patient.id.clone(),
+            issuer: Some("NORTH".parse().unwrap()),
+        },
+        origin: "2.25.9".parse().unwrap(),
+        revision: "0000000000000005.00000000".parse().unwrap(),
+        changes: Vec::new(),
+        new_objects: None,
+        review: Some("split".parse().unwrap()),
+    };
+    let received = Received {
+        update,
+        from: "SITEB".parse().unwrap(),
+    };
+    let store = Store::open(&env.store(), Access::ReadWrite).unwrap();
+    store.apply_updates(&jdoe(), &[received]).unwrap();
+    let study: Uid = study.uid.parse().unwrap();
+    assert_eq!(store.under_review(std::slice::from_ref(&study)).unwrap(), [study]);
+}
 
 fn states(document: &Value) -> Vec<&str> {
     let items = document["items"].as_array().unwrap().iter();
@@ -156,6 +186,41 @@ fn a_study_names_its_patient_and_is_no_prior_of_its_own() {
     assert_eq!(held(&env), expected([&at_hand, &prior]));
     let unknown = env.impaxlink(&["prefetch", "1.2.3.999"]);
     unknown.fails_with(4, "no station has the study 1.2.3.999");
+}
+
+#[test]
+fn a_prior_under_review_takes_no_others_place() {
+    let env = local_cluster();
+    let (newest, older) = (chest_ct("4711", 2025, 2), chest_ct("4711", 2024, 2));
+    let siteb = Dcmqrscp::start("SITEB", [&newest, &older]);
+    add_source(&env, "SITEB", siteb.port);
+    let rules = env.path().join("rules.csv");
+    std::fs::write(&rules, "name,order,max_number\nnewest,10,1\n").unwrap();
+    env.impaxlink(&["rule", "import", &rules.to_string_lossy()])
+        .success();
+    env.impaxlink(&[
+        "station",
+        "set",
+        "SITEB",
+        "--link-cluster-updates",
+        "--issuer",
+        "NORTH",
+    ])
+    .success();
+    give_notice(&env, &newest);
+    let chosen = |arguments: &[&str]| {
+        let run = env.impaxlink(arguments);
+        run.success();
+        run.json()["items"][0]["study_instance_uid"].clone()
+    };
+    assert_eq!(
+        chosen(&["priors", "--patient-id", "4711", "--json"]),
+        older.uid.as_str()
+    );
+    assert_eq!(
+        chosen(&["prefetch", "--patient-id", "4711", "--dry-run", "--json"]),
+        older.uid.as_str()
+    );
 }
 
 #[test]

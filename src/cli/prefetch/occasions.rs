@@ -2,7 +2,7 @@
 //!
 //! Invariant: no patient's data reach the audit or a notice.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -142,7 +142,7 @@ fn search(
     Ok(Some(FindPriors {
         of: first.of.clone(),
         rules: configuration.prefetch_rules_in_force().clone(),
-        under_review: HashSet::new(),
+        under_review: store.all_under_review()?,
         configuration: Arc::clone(configuration),
         cross_reference: Arc::new(store.cross_reference()?.0),
         tls: LinkTls::of(configuration),

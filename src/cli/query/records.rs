@@ -120,11 +120,12 @@ impl Records {
 
     /// The studies that a person has yet to look at.
     pub fn under_review(&self) -> anyhow::Result<HashSet<Uid>> {
-        let Some(store) = &self.store else {
-            return Ok(HashSet::new());
-        };
-        let notices = store.open_review_notices(u32::MAX as usize)?;
-        Ok(notices.into_iter().map(|notice| notice.study).collect())
+        Ok(self
+            .store
+            .as_ref()
+            .map(Store::all_under_review)
+            .transpose()?
+            .unwrap_or_default())
     }
 
     /// Keeps how the links fared.
