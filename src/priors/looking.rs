@@ -15,7 +15,6 @@ use super::find::{FindPriors, PriorsFound, PriorsOf, find_priors};
 use super::relevance::{Current, Verdict};
 use super::wanted::{Need, need};
 use crate::link::completeness::Completeness;
-use crate::link::keywords;
 use crate::model::{
     Asker, Caller, IssuerDomain, LedgerId, Level, PatientIdKey, QueryLedger, StationName, StudyAnswer, Told,
     Uid, WantedPrior,
@@ -112,7 +111,7 @@ pub async fn look(
             };
             under_way.spawn(async move {
                 let (began, at) = (Instant::now(), Timestamp::now());
-                let keywords = keywords(&one.query());
+                let keywords = one.keywords();
                 let found = find_priors(one).await;
                 (occasion, found, keywords, at, began.elapsed())
             });

@@ -4,7 +4,7 @@
 
 use impaxlink::model::{StudyPatient, Uid, Update};
 use impaxlink::store::{Access, Received, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::cluster::{
     add_source, add_worklist, chest_ct, expected, held, import, local_cluster, tomorrow,
@@ -183,6 +183,11 @@ fn a_study_names_its_patient_and_is_no_prior_of_its_own() {
         "{document:#}"
     );
     assert_eq!(document["items"][0]["wanted_for"], at_hand.uid.as_str());
+    let ledgers = env.impaxlink(&["ledger", "list", "--json"]).json();
+    let id = ledgers["items"][0]["id"].as_str().unwrap();
+    let ledger = env.impaxlink(&["ledger", "show", id, "--json"]).json();
+    let keywords = &ledger["query"]["keywords"];
+    assert_eq!(*keywords, json!(["StudyInstanceUID", "PatientID"]), "{ledger:#}");
     assert_eq!(held(&env), expected([&at_hand, &prior]));
     let unknown = env.impaxlink(&["prefetch", "1.2.3.999"]);
     unknown.fails_with(4, "no station has the study 1.2.3.999");

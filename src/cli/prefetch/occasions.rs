@@ -19,8 +19,8 @@ use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::table::Columns;
 use crate::cli::view::Items;
+use crate::link::EmbeddedArchive;
 use crate::link::tls::LinkTls;
-use crate::link::{EmbeddedArchive, keywords};
 use crate::model::{Asker, Configuration, DateRange, JobId, WantedPrior};
 use crate::priors::destination;
 use crate::priors::find::FindPriors;
@@ -161,7 +161,7 @@ fn disclose(store: &Store, search: &FindPriors) -> anyhow::Result<()> {
     let stations = asked.filter_map(|target| search.configuration.stations.get(target.station));
     let disclosure = Disclosure {
         stations: stations.map(|station| station.name.clone()).collect(),
-        keywords: keywords(&search.query()),
+        keywords: search.keywords(),
     };
     Ok(store.record_disclosure(&attribution(), &disclosure)?)
 }
