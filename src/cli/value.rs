@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::Read;
 use std::str::FromStr;
 
+use crate::model::Invalid;
+
 /// The most that is read in place of a value, in bytes.
 const MOST_READ: u64 = 64 * 1024;
 
@@ -35,6 +37,11 @@ pub fn lines(raw: &str) -> Result<Vec<String>, String> {
     };
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(lines.map(str::to_owned).collect())
+}
+
+/// The field and the rule that it breaks: the value is what cron must not mail.
+pub fn without_value(error: Invalid) -> String {
+    format!("invalid {}: {}", error.field, error.rule)
 }
 
 /// A typed value that may stand in a file or on standard input.

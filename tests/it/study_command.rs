@@ -284,6 +284,46 @@ fn a_file_is_taken_line_by_line() {
 }
 
 #[test]
+fn a_bad_line_is_named_without_its_values() {
+    let env = two_studies();
+    let feed = |name: &str, content: &[u8]| {
+        let file = env.path().join(name);
+        fs::write(&file, content).unwrap();
+        let run = env.impaxlink(&["study", "update", "--from", file.to_str().unwrap()]);
+        run.exits(1);
+        run.stderr
+    };
+    let heading = "study_instance_uid,patient_id,patient_name,patient_sex";
+    let csv = format!("{heading}\n{FIRST},,DOE\\JANE,\n{FIRST},47\\11,,F\n{FIRST},,,DOE\n{FIRST},,\u{ff},");
+    let mut csv = csv.into_bytes();
+    let odd = csv.iter().rposition(|byte| *byte == 0xc3).unwrap();
+    csv.remove(odd);
+    let told = feed("values.csv", &csv);
+    let numbers = ["line 2: ", "line 3: ", "line 4: ", "line 5: "];
+    assert!(numbers.iter().all(|number| told.contains(number)), "{told}");
+    assert!(!told.contains("DOE") && !told.contains("47"), "{told}");
+    let told = feed("values.ndjson", b"\"DOE^JANE\"\n");
+    assert!(told.contains("line 1: ") && !told.contains("DOE"), "{told}");
+    for option in ["--patient-id=47\\11", "--sex=DOE"] {
+        let run = update(&env, FIRST, &["--status", "NEW", option]);
+        run.exits(2);
+        assert!(
+            !run.stderr.contains("47") && !run.stderr.contains("DOE"),
+            "{run:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_read_ends() {
+    let env = two_studies();
+    let folder = env.path().join("folder.ndjson");
+    fs::create_dir(&folder).unwrap();
+    let run = env.impaxlink(&["study", "update", "--from", folder.to_str().unwrap()]);
+    run.fails_with(1, "line 1: ");
+}
+
+#[test]
 fn reviews_are_given_listed_and_acknowledged() {
     let env = two_studies();
     let given = env.impaxlink(&["study", "review", FIRST, "--reason", "deleted: wrong patient"]);

@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use csv::{Position, ReaderBuilder, StringRecord, Trim};
 
 use super::edit::{self, EditArgs, tell_of_several_ids};
-use super::without_value;
 use crate::cli::change;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
+use crate::cli::value::without_value;
 use crate::model::{GlobalPatientId, IssuedId, Issuer, PatientIdKey};
 use crate::store::{CrossReferenceEdit, LinkError, LinkOrigin, StoreError};
 

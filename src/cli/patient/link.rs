@@ -1,11 +1,11 @@
 //! `patient link` and `patient unlink`: what a person says of IDs, one by one.
 
 use super::edit::{self, EditArgs, not_linked, tell_of_several_ids};
-use super::{ids_of, issued, without_value};
+use super::{ids_of, issued};
 use crate::cli::change;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
-use crate::cli::value;
+use crate::cli::value::{self, without_value};
 use crate::model::{GlobalPatientId, PatientIdKey};
 use crate::store::LinkOrigin;
 

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::import::COLUMNS;
+use super::issued;
 use super::link::global_id;
-use super::{id_of, issued};
 use crate::cli::Format;
 use crate::cli::change;
 use crate::cli::error::ExitStatus;
 use crate::cli::output::Ui;
+use crate::cli::query::filters::patient_id;
 use crate::cli::table::Columns;
 use crate::cli::time::local_time;
 use crate::cli::value;
@@ -30,7 +31,7 @@ use crate::store::{EditError, KnownPerson, LinkedIdentity, Store, Which};
     impaxlink patient list --global-id G-1009 --json")]
 pub struct ListArgs {
     /// Only the person with this ID
-    #[arg(value_name = "ID^^^ISSUER", value_parser = id_of, conflicts_with_all = ["global_id", "issuer"])]
+    #[arg(value_name = "ID^^^ISSUER", value_parser = patient_id, conflicts_with_all = ["global_id", "issuer"])]
     id: Option<PatientIdKey>,
     /// Only the person with this global patient ID
     #[arg(long, value_name = "ID", value_parser = global_id, conflicts_with = "issuer")]

@@ -6,8 +6,8 @@ use clap::Subcommand;
 
 use super::error::{ExitStatus, Problem};
 use super::output::Ui;
-use super::value;
-use crate::model::{Invalid, IssuedId, Issuer, PatientIdKey};
+use super::value::{self, without_value};
+use crate::model::{IssuedId, Issuer, PatientIdKey};
 
 mod edit;
 mod import;
@@ -59,11 +59,6 @@ fn ids_of(raw: &str) -> Result<Vec<PatientIdKey>, String> {
     ids.collect()
 }
 
-/// The ID of an argument.
-fn id_of(raw: &str) -> Result<PatientIdKey, String> {
-    value::text(raw)?.parse().map_err(without_value)
-}
-
 /// Gives each its issuer.
 fn issued(
     keys: impl IntoIterator<Item = PatientIdKey>,
@@ -82,9 +77,4 @@ fn issued(
         })
     });
     issued.collect()
-}
-
-/// The field and the rule: the value is what cron must not mail.
-fn without_value(error: Invalid) -> String {
-    format!("invalid {}: {}", error.field, error.rule)
 }

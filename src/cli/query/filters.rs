@@ -11,9 +11,9 @@ use jiff::ZonedDateTime;
 use jiff::civil::Date;
 
 use crate::cli::error::{ExitStatus, Problem};
-use crate::cli::value;
+use crate::cli::value::{self, without_value};
 use crate::link::keys::check_further;
-use crate::model::{DateRange, Invalid, Level, PatientIdKey, Query, Returned, Uid};
+use crate::model::{DateRange, Level, PatientIdKey, Query, Returned, Uid};
 
 /// What is searched for.
 #[derive(Debug, clap::Args)]
@@ -105,8 +105,7 @@ fn listed(values: &[String]) -> impl Iterator<Item = &str> {
         .filter(|value| !value.is_empty())
 }
 
-/// The text of a filter. A variable that a script forgot to set, or a pipe that brought nothing, is no filter.
-/// Reads a filter's text.
+/// Reads the text of a filter. A variable that a script forgot to set, or a pipe that brought nothing, is no filter.
 pub fn filter(raw: &str) -> Result<String, String> {
     let text = value::text(raw)?;
     if text.trim().is_empty() {
@@ -133,11 +132,6 @@ fn date_range(raw: &str) -> Result<DateRange, String> {
 
 fn today() -> Date {
     ZonedDateTime::now().date()
-}
-
-/// The field and the rule: the value is what cron must not mail.
-fn without_value(error: Invalid) -> String {
-    format!("invalid {}: {}", error.field, error.rule)
 }
 
 fn further_key(raw: &str) -> Result<(Tag, String), String> {

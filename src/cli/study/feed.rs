@@ -1,7 +1,7 @@
 //! Changes of a file, line by line: how scripts feed what they know of studies.
 //!
-//! Invariant: a bad line is named by its number and changes nothing, and the others are saved, many in a transaction. A
-//! file is read as it comes: its length does not matter.
+//! Invariant: a bad line is named by its number, without its values, and changes nothing, and the others are saved, many
+//! in a transaction. A file is read as it comes: its length does not matter.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,8 +17,9 @@ use crate::cli::Format;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::updates::sending::wake;
+use crate::cli::value::without_value;
 use crate::cli::view::Document;
-use crate::model::{FieldValue, PatientIdKey, Settings, StateField, Uid};
+use crate::model::{FieldValue, Invalid, PatientIdKey, Settings, StateField, Uid};
 use crate::store::{Access, Draft, Store};
 
 /// How many changes share a transaction.
@@ -98,11 +99,11 @@ fn lines(file: &str) -> anyhow::Result<Box<dyn Iterator<Item = Line>>> {
         return Err(problem.hint("'impaxlink help study update' lists them").into());
     }
     Ok(Box::new(reader.into_records().map(move |record| {
-        let number = record
-            .as_ref()
-            .ok()
-            .and_then(csv::StringRecord::position)
-            .map_or(0, csv::Position::line);
+        let position = match &record {
+            Ok(record) => record.position(),
+            Err(error) => error.position(),
+        };
+        let number = position.map_or(0, csv::Position::line);
         let columns = record.map_err(anyhow::Error::from).map(|record| {
             let cells = heading
                 .iter()
@@ -124,8 +125,11 @@ fn is_column(name: &str) -> bool {
 }
 
 fn json_lines(mut reader: impl BufRead) -> impl Iterator<Item = Line> {
-    let mut number = 0;
+    let (mut number, mut has_failed) = (0, false);
     std::iter::from_fn(move || {
+        if has_failed {
+            return None;
+        }
         let mut line = Vec::new();
         number += 1;
         let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
@@ -143,10 +147,14 @@ fn json_lines(mut reader: impl BufRead) -> impl Iterator<Item = Line> {
                 number,
                 columns: columns(&line),
             }),
-            Err(error) => Some(Line {
-                number,
-                columns: Err(error.into()),
-            }),
+            Err(error) => {
+                // It would fail for ever.
+                has_failed = true;
+                Some(Line {
+                    number,
+                    columns: Err(error.into()),
+                })
+            }
         }
     })
     .filter(|line| !matches!(&line.columns, Ok(columns) if columns.is_empty()))
@@ -156,7 +164,9 @@ fn columns(line: &[u8]) -> anyhow::Result<BTreeMap<String, String>> {
     if line.trim_ascii().is_empty() {
         return Ok(BTreeMap::new());
     }
-    let values: BTreeMap<String, Value> = serde_json::from_slice(line).context("it is no JSON object")?;
+    // What serde_json says may hold a value.
+    let values: BTreeMap<String, Value> =
+        serde_json::from_slice(line).map_err(|_| anyhow::anyhow!("it is no JSON object"))?;
     let given = values.into_iter().filter(|(_, value)| !value.is_null());
     given
         .map(|(name, value)| match value {
@@ -180,7 +190,7 @@ fn drafts(
     for Line { number, columns } in batch {
         match columns.and_then(|columns| Wanted::read(columns, settings)) {
             Ok(wanted) => read.push((number, wanted)),
-            Err(error) => outcome.fail(number, &error),
+            Err(error) => outcome.fail(number, error),
         }
     }
     let unknown_ones = read.iter().filter(|(_, wanted)| wanted.patient.is_none());
@@ -192,7 +202,7 @@ fn drafts(
     let mut drafts = Vec::new();
     for (number, wanted) in read {
         let Some(patient) = wanted.patient.or_else(|| patients.get(&wanted.study).cloned()) else {
-            outcome.fail(number, &unknown(&wanted.study).into());
+            outcome.fail(number, unknown(&wanted.study).into());
             continue;
         };
         drafts.push((
@@ -271,15 +281,18 @@ fn make(
         match made {
             Ok(made) if made.update.is_some() => outcome.updated += 1,
             Ok(_) => outcome.unchanged += 1,
-            Err(falls_back) => outcome.fail(*number, &falls_back.into()),
+            Err(falls_back) => outcome.fail(*number, falls_back.into()),
         }
     }
     Ok(())
 }
 
 impl Outcome {
-    fn fail(&mut self, line: u64, error: &anyhow::Error) {
-        let detail = format!("{error:#}");
+    fn fail(&mut self, line: u64, error: anyhow::Error) {
+        let detail = match error.downcast::<Invalid>() {
+            Ok(invalid) => without_value(invalid),
+            Err(error) => format!("{error:#}"),
+        };
         self.failed.push(BadLine { line, detail });
     }
 }

@@ -35,7 +35,7 @@ pub fn patients_of(ui: &Ui, store: &Store, studies: &[Uid]) -> anyhow::Result<Ha
                 .or_insert(Some(stated.patient));
         }
         for study in ask(ui, store, &configuration, studies)? {
-            let patient = study.conflicts.is_empty().then(|| patient_of(&study));
+            let patient = study.conflicts.is_empty().then(|| patient_as_merged(&study));
             patients.insert(study.study.study_instance_uid, patient);
         }
     }
@@ -43,6 +43,20 @@ pub fn patients_of(ui: &Ui, store: &Store, studies: &[Uid]) -> anyhow::Result<Ha
     Ok(known
         .filter_map(|(study, patient)| Some((study, patient?)))
         .collect())
+}
+
+/// Whose the study is: as `key` says, else as [`patients_of`] does.
+pub fn patient_of(
+    ui: &Ui,
+    store: &Store,
+    study: &Uid,
+    key: Option<&PatientIdKey>,
+) -> anyhow::Result<StudyPatient> {
+    if let Some(key) = key {
+        return patient_of_key(key, &store.configuration()?.settings);
+    }
+    let mut known = patients_of(ui, store, std::slice::from_ref(study))?;
+    Ok(known.remove(study).ok_or_else(|| unknown(study))?)
 }
 
 /// The patient of a key; a bare ID is of the local cluster's issuer.
@@ -63,7 +77,7 @@ pub fn unknown(study: &Uid) -> Problem {
     Problem::new(ExitStatus::NotFound, message).hint("--patient-id ID^^^ISSUER says whose it is")
 }
 
-fn patient_of(study: &MergedStudy) -> StudyPatient {
+fn patient_as_merged(study: &MergedStudy) -> StudyPatient {
     let patient = &study.study.patient_id;
     StudyPatient {
         id: patient.id.clone(),

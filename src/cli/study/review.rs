@@ -5,12 +5,13 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::patients::{patient_of_key, patients_of, unknown};
+use super::patients::patient_of;
 use crate::audit::Attribution;
 use crate::cli::Format;
 use crate::cli::attribution;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
+use crate::cli::query::filters::patient_id;
 use crate::cli::table::Columns;
 use crate::cli::time::local_time;
 use crate::cli::updates::sending::wake;
@@ -43,7 +44,7 @@ pub struct ReviewArgs {
     #[arg(long, requires = "study", conflicts_with = "reason")]
     acknowledge: bool,
     /// Whose study it is, where no archive of the local cluster has it: ID^^^ISSUER
-    #[arg(long, value_name = "ID^^^ISSUER", value_parser = value::parsed::<PatientIdKey>, requires = "reason")]
+    #[arg(long, value_name = "ID^^^ISSUER", value_parser = patient_id, requires = "reason")]
     patient_id: Option<PatientIdKey>,
 }
 
@@ -126,16 +127,9 @@ fn give(
     key: Option<&PatientIdKey>,
 ) -> anyhow::Result<ExitStatus> {
     let store = ui.store(Access::ReadWrite)?;
-    let patient = match key {
-        Some(key) => patient_of_key(key, &store.configuration()?.settings)?,
-        None => {
-            let mut known = patients_of(ui, &store, std::slice::from_ref(&study))?;
-            known.remove(&study).ok_or_else(|| unknown(&study))?
-        }
-    };
     let draft = Draft {
+        patient: patient_of(ui, &store, &study, key)?,
         study,
-        patient,
         wanted: Default::default(),
         is_correction: false,
         new_objects: None,

@@ -8,15 +8,16 @@ use serde::Serialize;
 
 use super::draft::Fields;
 use super::feed;
-use super::patients::{patient_of_key, patients_of, unknown};
+use super::patients::patient_of;
 use crate::audit::Attribution;
 use crate::cli::Format;
 use crate::cli::attribution;
 use crate::cli::change::reason;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
+use crate::cli::query::filters::patient_id;
 use crate::cli::updates::sending::{deliver, wake};
-use crate::cli::value;
+use crate::cli::value::{self, without_value};
 use crate::cli::view::Document;
 use crate::model::{PatientIdKey, StateField, StationName, StatusFallsBack, Uid, parse_duration};
 use crate::store::{Access, Draft, Made, Store};
@@ -50,7 +51,7 @@ pub struct UpdateArgs {
     #[command(flatten)]
     fields: Fields,
     /// Whose study it is, where no archive of the local cluster has it: ID^^^ISSUER
-    #[arg(long, value_name = "ID^^^ISSUER", value_parser = value::parsed::<PatientIdKey>)]
+    #[arg(long, value_name = "ID^^^ISSUER", value_parser = patient_id)]
     patient_id: Option<PatientIdKey>,
     /// Take a report's status back, as a correction of it
     #[arg(long)]
@@ -83,7 +84,10 @@ struct UpdateView<'a> {
 
 /// Runs the command.
 pub fn run(ui: &mut Ui, args: UpdateArgs) -> anyhow::Result<ExitStatus> {
-    let wanted = args.fields.wanted()?;
+    let wanted = args
+        .fields
+        .wanted()
+        .map_err(|error| Problem::new(ExitStatus::Usage, without_value(error)))?;
     let by = Attribution {
         reason: args.reason.clone(),
         ..attribution::with_command("impaxlink study update".to_owned())
@@ -107,16 +111,9 @@ pub fn run(ui: &mut Ui, args: UpdateArgs) -> anyhow::Result<ExitStatus> {
     } else {
         Access::ReadWrite
     })?;
-    let patient = match &args.patient_id {
-        Some(key) => patient_of_key(key, &store.configuration()?.settings)?,
-        None => {
-            let mut known = patients_of(ui, &store, std::slice::from_ref(&study))?;
-            known.remove(&study).ok_or_else(|| unknown(&study))?
-        }
-    };
     let draft = Draft {
+        patient: patient_of(ui, &store, &study, args.patient_id.as_ref())?,
         study,
-        patient,
         wanted,
         is_correction: args.correct,
         new_objects: None,
