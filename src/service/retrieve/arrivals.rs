@@ -1,13 +1,15 @@
 //! Objects that a source sends to our own listener, as it knows no C-GET: handed to the retrieve that waits for them.
 //!
 //! Invariants: an object is handed over only to a retrieve that has asked this very station for this very instance, and
-//! its sender is answered when that retrieve has taken it. Nobody waiting, it is an object like any other.
+//! its sender is answered when that retrieve has taken it. Where several retrieves wait for it, each gets it once before
+//! one gets it again. Nobody waiting, it is an object like any other.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::locked;
 use super::delivery::{Announced, Pieces, SourceBroke};
 use crate::dimse::{IncomingObject, Status, StoreRequest};
 use crate::model::{StationName, Uid};
@@ -24,7 +26,8 @@ struct Waiting {
     station: StationName,
     /// Of our C-MOVE-RQ.
     message_id: u16,
-    instances: HashSet<Uid>,
+    /// How often each was handed over.
+    instances: HashMap<Uid, u32>,
     objects: mpsc::Sender<Arrival>,
 }
 
@@ -52,10 +55,10 @@ impl Arrivals {
         instances: HashSet<Uid>,
     ) -> Expected<'_> {
         let (sender, objects) = mpsc::channel(1);
-        self.waiting().push(Waiting {
+        locked(&self.0).push(Waiting {
             station: station.clone(),
             message_id,
-            instances,
+            instances: instances.into_iter().map(|uid| (uid, 0)).collect(),
             objects: sender,
         });
         Expected {
@@ -64,13 +67,9 @@ impl Arrivals {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether objects of this station are waited for.
     pub(in crate::service) fn are_expected_of(&self, station: &StationName) -> bool {
-        self.waiting().iter().any(|waiting| waiting.station == *station)
+        locked(&self.0).iter().any(|waiting| waiting.station == *station)
     }
 
     /// Hands over an object to the retrieve that waits for it, and gives the status of the response; `None` where
@@ -86,12 +85,7 @@ impl Arrivals {
             .move_originator
             .as_ref()
             .map(|(_, message_id)| *message_id);
-        let objects = self.waiting().iter().find_map(|waiting| {
-            let is_meant = waiting.station == *station
-                && waiting.instances.contains(instance)
-                && message_id.is_none_or(|id| id == waiting.message_id);
-            is_meant.then(|| waiting.objects.clone())
-        })?;
+        let objects = self.who_waits(station, instance, message_id)?;
         let (fragments, to_take) = mpsc::channel(WAITING_FRAGMENTS);
         let (answer, status) = oneshot::channel();
         let arrival = Arrival {
@@ -116,14 +110,31 @@ impl Arrivals {
         drop(fragments);
         Some(status.await.unwrap_or(Status::PROCESSING_FAILURE))
     }
+
+    /// The retrieve that an object goes to: of several that wait for it, the one that was handed it least often, as each
+    /// has asked for it itself, and message IDs do not tell them apart.
+    fn who_waits(
+        &self,
+        station: &StationName,
+        instance: &Uid,
+        message_id: Option<u16>,
+    ) -> Option<mpsc::Sender<Arrival>> {
+        let mut waiting = locked(&self.0);
+        let meant = waiting.iter_mut().filter(|waiting| {
+            waiting.station == *station && message_id.is_none_or(|id| id == waiting.message_id)
+        });
+        let (times, objects) = meant
+            .filter_map(|waiting| Some((waiting.instances.get_mut(instance)?, &waiting.objects)))
+            .min_by_key(|(times, _)| **times)?;
+        *times += 1;
+        Some(objects.clone())
+    }
 }
 
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
         self.objects.close();
-        self.arrivals
-            .waiting()
-            .retain(|waiting| !waiting.objects.is_closed());
+        locked(&self.arrivals.0).retain(|waiting| !waiting.objects.is_closed());
     }
 }
 
@@ -138,5 +149,28 @@ impl Arrival {
 impl Pieces for Arrival {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, SourceBroke> {
         self.fragments.recv().await.ok_or(SourceBroke)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_retrieves_of_one_study_each_get_what_each_has_asked_for() {
+        let (arrivals, station) = (Arrivals::default(), "PACS".parse().unwrap());
+        let instance: Uid = "1.2.3".parse().unwrap();
+        let expect = || arrivals.expect(&station, 1, HashSet::from([instance.clone()]));
+        let [_one, other] = [expect(), expect()];
+        let who = |message_id| arrivals.who_waits(&station, &instance, message_id).unwrap();
+        let [first, second, again] = [who(Some(1)), who(None), who(Some(1))];
+        assert!(!first.same_channel(&second) && first.same_channel(&again));
+        let nobody = |message_id, instance: &str| {
+            let instance = instance.parse().unwrap();
+            arrivals.who_waits(&station, &instance, message_id).is_none()
+        };
+        assert!(nobody(Some(2), "1.2.3") && nobody(None, "1.2.4"));
+        drop(other);
+        assert!(who(None).same_channel(&first), "who is gone gets nothing");
     }
 }
