@@ -197,6 +197,12 @@ pub(super) fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
     socket.local_addr().ok().map(|address| address.ip())
 }
 
+/// Whether the service lets a station call it by this title.
+pub fn answers_as(title: &str, station: &Station, settings: &Settings) -> bool {
+    let ours = [Some(settings.ae_title()), station.calling_ae.clone()];
+    ours.iter().flatten().any(|ours| ours.as_str() == title)
+}
+
 /// Our AE title towards a station.
 pub fn calling(station: &Station, settings: &Settings) -> AeTitle {
     station.calling_ae.clone().unwrap_or_else(|| settings.ae_title())

@@ -51,7 +51,7 @@ mod stop;
 pub mod tls;
 mod turns;
 
-pub use conversation::{Unaskable, calling, requestor_options};
+pub use conversation::{Unaskable, answers_as, calling, requestor_options};
 pub use embedded::EmbeddedArchive;
 pub use event::{Answer, Ended, Event, LowerRow};
 pub use failure::{of_association as association_failure, of_find as find_failure, of_tls as tls_failure};

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::Snapshot;
 use super::listener::Transport;
 use crate::dimse::{AssociationRequest, Rejection, uids};
+use crate::link::answers_as;
 use crate::model::{AeTitle, Caller, Fingerprint, Station, TlsCallers};
 
 /// Why a caller may not associate.
@@ -162,16 +163,9 @@ pub fn admit<'a>(
     peer: IpAddr,
 ) -> Result<&'a Station, NotAdmitted> {
     let station = identify(snapshot, calling.trim_matches(' '), peer.to_canonical())?;
-    let called = called.trim_matches(' ');
-    let calls_us = called == snapshot.settings().ae_title().as_str()
-        || station
-            .calling_ae
-            .as_ref()
-            .is_some_and(|title| title.as_str() == called);
-    if calls_us {
-        Ok(station)
-    } else {
-        Err(NotAdmitted::NotCalled)
+    match answers_as(called.trim_matches(' '), station, snapshot.settings()) {
+        true => Ok(station),
+        false => Err(NotAdmitted::NotCalled),
     }
 }
 

@@ -6,12 +6,12 @@
 use std::net::IpAddr;
 
 use super::super::cluster_query::ClusterTold;
-use super::super::conversation::calling;
+use super::super::conversation::{answers_as, calling};
 use super::super::linked_syntax::ClusterStation;
 use super::ask::Asked;
 use super::item::Items;
 use super::ours::Ours;
-use crate::model::{AeTitle, Station};
+use crate::model::Station;
 
 /// Judges where it calls us.
 pub(super) fn judge(
@@ -78,14 +78,15 @@ pub(super) fn judge_move_destination(
         return;
     };
     let (title, port) = (&destination.title, destination.port());
-    if destination.host.is_none() && !answers_as(station, ours, title) {
+    let settings = &ours.configuration.settings;
+    if destination.host.is_none() && !answers_as(title.as_str(), station, settings) {
         return items.fail(
             "move_destination",
             format!("studies are moved to {title}, and our service does not answer as that"),
             format!(
                 "impaxlink station set {} --ae-title {}",
                 destination.archive,
-                ours.configuration.settings.ae_title()
+                settings.ae_title()
             ),
         );
     }
@@ -120,9 +121,4 @@ pub(super) fn judge_move_destination(
             format!("have it put right there: impaxlink station set {} --port {port}", there.name),
         ),
     }
-}
-
-/// Whether our service lets `station` call it by that title.
-fn answers_as(station: &Station, ours: &Ours<'_>, title: &AeTitle) -> bool {
-    *title == ours.configuration.settings.ae_title() || station.calling_ae.as_ref() == Some(title)
 }

@@ -8,8 +8,8 @@ use super::Source;
 use super::delivery::Delivery;
 use super::peers::CANCEL_WITHIN;
 use crate::dimse::{Association, Context, DataSet, Error, Move, MoveEvent, Status};
-use crate::link::calling;
-use crate::model::Station;
+use crate::link::{answers_as, calling};
+use crate::model::{AeTitle, Settings, Station};
 
 /// Puts one request to the source, and passes on what comes; false where nothing more is to come.
 pub(super) async fn pass(
@@ -20,8 +20,7 @@ pub(super) async fn pass(
     station: &Station,
     delivery: &mut Delivery<'_, '_>,
 ) -> Result<bool, Error> {
-    let ours = calling(station, source.snapshot.settings());
-    let destination = station.move_destination.clone().unwrap_or(ours);
+    let destination = ourselves(station, source.snapshot.settings());
     let instances = source
         .holding
         .instances
@@ -74,8 +73,37 @@ pub(super) async fn pass(
     }
 }
 
+/// The AE title by which the station sends to our listener. Where studies moved by default go to another archive, that
+/// one's title is of no use here: they would stay there.
+fn ourselves(station: &Station, settings: &Settings) -> AeTitle {
+    let known_as = station.move_destination.clone();
+    let known_as = known_as.filter(|title| answers_as(title.as_str(), station, settings));
+    known_as.unwrap_or_else(|| calling(station, settings))
+}
+
 async fn cancel(moving: &mut Move<'_>) -> Result<(), Error> {
     moving.cancel().await?;
     while !matches!(moving.next(CANCEL_WITHIN).await?, MoveEvent::Done(_)) {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::examples;
+
+    #[test]
+    fn what_passes_through_is_never_moved_to_another_archive() {
+        let settings = Settings::default();
+        let mut station = examples::station("SITEB", "SITEB", "10.0.0.1");
+        let mut as_seen = |calling_ae: Option<&str>, move_destination: Option<&str>| {
+            station.calling_ae = calling_ae.map(|title| title.parse().unwrap());
+            station.move_destination = move_destination.map(|title| title.parse().unwrap());
+            ourselves(&station, &settings).to_string()
+        };
+        assert_eq!(as_seen(None, None), "IMPAXLINK");
+        assert_eq!(as_seen(None, Some("PACS")), "IMPAXLINK");
+        assert_eq!(as_seen(Some("LINK2"), Some("PACS")), "LINK2");
+        assert_eq!(as_seen(Some("LINK2"), Some("IMPAXLINK")), "IMPAXLINK");
+    }
 }
