@@ -101,6 +101,11 @@ impl Meant {
         }
     }
 
+    /// Whether the cross-reference knows the patient to be the person who is meant.
+    pub(in crate::service) fn is_known_as(&self, patient: &PatientId) -> bool {
+        self.person.is(patient)
+    }
+
     /// As whom a patient's studies are given.
     pub(super) fn shown<'p>(&'p self, patient: &'p PatientId) -> &'p PatientId {
         match &self.shown_as {

@@ -120,9 +120,11 @@ pub(super) async fn find(
         known: service.known_patients.pin(),
     };
     let is_named = !asked.studies.is_empty();
+    let local = snapshot.settings().issuer();
+    let meant = Meant::of_query(asked.query(), false, station, local, &search.known);
     let studies = match is_named {
         true => asked.studies.clone(),
-        false => search.studies_of_patient(station, asked, &mut found).await,
+        false => search.studies_of_patient(&meant, asked, &mut found).await,
     };
     for uid in studies {
         let query = Query {
@@ -134,6 +136,9 @@ pub(super) async fn find(
         for study in merged {
             if !study.conflicts.is_empty() {
                 service.conflicts.note(&study.study.study_instance_uid);
+            }
+            if !asked.is_of_patient(&study.study.patient_id, &meant) {
+                continue;
             }
             match rows.held(study, asked, is_named) {
                 Some(held) if held.sources.is_empty() => {}
@@ -154,10 +159,8 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The studies of a patient, without those of other patients of that ID.
-    async fn studies_of_patient(&self, station: &Station, asked: &Asked, found: &mut Found) -> Vec<Uid> {
-        let local = self.snapshot.settings().issuer();
+    async fn studies_of_patient(&self, meant: &Meant, asked: &Asked, found: &mut Found) -> Vec<Uid> {
         let mut query = asked.query();
-        let meant = Meant::of_query(query.clone(), false, station, local, &self.known);
         query.meant_issuers = meant.issuers().to_vec();
         let (merged, _) = self.ask(query, &mut found.ledger).await.finish();
         let of_patient = merged

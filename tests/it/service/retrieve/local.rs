@@ -102,6 +102,17 @@ fn each_level_brings_its_own() {
         ),
         (&["-P"], vec!["QueryRetrieveLevel=PATIENT", "PatientID=P1"], 4),
         (&["-P"], vec!["QueryRetrieveLevel=PATIENT", "PatientID=P2"], 0),
+        (
+            &["-P"],
+            vec!["QueryRetrieveLevel=STUDY", "PatientID=P1", &study],
+            4,
+        ),
+        // The study is another patient's.
+        (
+            &["-P"],
+            vec!["QueryRetrieveLevel=STUDY", "PatientID=P2", &study],
+            0,
+        ),
         (&[], vec!["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.9.9"], 0),
     ] {
         let moved = movescu(service.port, "READER", "STORE", options, &keys);
@@ -131,7 +142,7 @@ fn each_level_brings_its_own() {
     );
     crate::support::service::wait_for("the ledgers", || {
         let ledgers = service.env.impaxlink(&["ledger", "list", "--json"]).json();
-        ledgers["items"].as_array().is_some_and(|items| items.len() == 5)
+        ledgers["items"].as_array().is_some_and(|items| items.len() == 7)
     });
 }
 
