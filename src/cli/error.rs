@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::archive::ArchiveError;
+use crate::link::completeness::Completeness;
 use crate::model::Invalid;
 use crate::service::ServeError;
 use crate::service::control::ControlError;
@@ -36,6 +37,17 @@ pub enum ExitStatus {
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> ExitCode {
         ExitCode::from(status as u8)
+    }
+}
+
+impl From<Completeness> for ExitStatus {
+    /// What an answer is that came so far, where it was not interrupted.
+    fn from(completeness: Completeness) -> Self {
+        match completeness {
+            Completeness::Complete | Completeness::Cut => ExitStatus::Done,
+            Completeness::Partial => ExitStatus::Partial,
+            Completeness::Failed => ExitStatus::Failed,
+        }
     }
 }
 

@@ -114,6 +114,8 @@ fn a_station_that_does_not_answer_is_told_and_what_it_has_is_not_known() {
     assert!(run.stderr.contains("DEAD failed: "), "{run:#?}");
     assert_eq!(document["complete"], false);
     assert_eq!(item(&document["ledger"], "station", "DEAD")["outcome"], "failed");
+    let ledgers = env.impaxlink(&["ledger", "list", "--json"]).json();
+    assert_eq!(ledgers["items"][0]["exit_status"], 3, "{ledgers:#}");
     let run = env.impaxlink(&["study", "copies", "1.2.3"]);
     assert_eq!(run.status, Some(3), "it may be at the dead one: {run:#?}");
     env.impaxlink(&["station", "remove", "DEAD"]).success();

@@ -7,7 +7,7 @@ mod view;
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::civil::Date;
 
@@ -23,8 +23,7 @@ use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing};
 use crate::link::tls::LinkTls;
 use crate::model::{
-    Configuration, LedgerEntry, Level, PatientIdKey, QueryLedger, Told, Uid, parse_duration,
-    read_prefetch_csv,
+    Configuration, LedgerEntry, Level, PatientIdKey, QueryLedger, Uid, parse_duration, read_prefetch_csv,
 };
 use crate::priors::find::{FindPriors, JudgedPrior, PriorsFound, PriorsOf, find_priors};
 use crate::priors::relevance::{Current, Verdict};
@@ -115,7 +114,6 @@ pub fn run(ui: &mut Ui, args: PriorsArgs) -> anyhow::Result<ExitStatus> {
     warn_of_no_archive(ui, &configuration, &Narrowing::default());
     records.disclose(ui, &configuration, &targets, search.keywords());
     let ledger = records::begin_ledger(&configuration, Caller::Internal, Level::Study, search.keywords());
-    let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -133,23 +131,10 @@ pub fn run(ui: &mut Ui, args: PriorsArgs) -> anyhow::Result<ExitStatus> {
     records.keep(ui, &found.reports);
     let mut entries = by_source(&found);
     records.explain_suspensions(&targets, &mut entries);
-    let status = match found.completeness {
-        Completeness::Complete | Completeness::Cut => ExitStatus::Done,
-        Completeness::Partial => ExitStatus::Partial,
-        Completeness::Failed => ExitStatus::Failed,
-    };
+    let status = found.completeness.into();
     let listed = listed(&args, &found.judged);
-    let ledger = QueryLedger {
-        entries: entries.iter().map(|(_, entry)| entry.clone()).collect(),
-        complete: found.completeness == Completeness::Complete,
-        told: Told {
-            status: status as u16,
-            matches: listed.len() as u64,
-        },
-        elapsed: began.elapsed(),
-        ..ledger
-    };
-    records.keep_ledger(ui, &ledger);
+    let complete = found.completeness == Completeness::Complete;
+    let ledger = records.end_ledger(ui, ledger, &entries, complete, (status, listed.len()));
     tell(ui, &args, &configuration, &found, &listed, &ledger)?;
     // The rows come first where both outputs are one terminal.
     ui.out().flush()?;

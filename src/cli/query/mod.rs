@@ -15,7 +15,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing, Skip, Target, plan};
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, LinkedQuery, Request, keywords};
-use crate::model::{Configuration, Issuer, Kind, StationName, Told, parse_duration};
+use crate::model::{Configuration, Issuer, Kind, StationName, parse_duration};
 use asking::{Asking, Cut};
 use closing::Closing;
 use filters::Filters;
@@ -91,8 +91,7 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     refuse_nobody(&configuration, &targets)?;
     warn_of_no_archive(ui, &configuration, &narrowing);
     records.disclose(ui, &configuration, &targets, keywords(&query));
-    let mut ledger = records::begin_ledger(&configuration, caller, query.level, keywords(&query));
-    let began = Instant::now();
+    let ledger = records::begin_ledger(&configuration, caller, query.level, keywords(&query));
     let request = Request {
         configuration: Arc::clone(&configuration),
         query: Arc::new(query),
@@ -117,14 +116,8 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     records.explain_suspensions(&targets, &mut asked.ledger);
     let completeness = asked.completeness(&targets);
     let status = status(asked.cut, completeness);
-    ledger.entries = asked.ledger.iter().map(|(_, entry)| entry.clone()).collect();
-    ledger.complete = ended.is_ok() && completeness == Completeness::Complete && asked.unwritable == 0;
-    ledger.told = Told {
-        status: status as u16,
-        matches: asked.studies as u64,
-    };
-    ledger.elapsed = began.elapsed();
-    records.keep_ledger(ui, &ledger);
+    let complete = ended.is_ok() && completeness == Completeness::Complete && asked.unwritable == 0;
+    let ledger = records.end_ledger(ui, ledger, &asked.ledger, complete, (status, asked.studies));
     ended?;
     rows::write(ui, &mut asked, &ledger)?;
     // The rows come first where both outputs are one terminal.
@@ -149,11 +142,9 @@ fn unexpected_skips(
 }
 
 fn status(cut: Option<Cut>, completeness: Completeness) -> ExitStatus {
-    match (cut, completeness) {
-        (Some(Cut::Interrupted), _) => ExitStatus::Interrupted,
-        (_, Completeness::Complete | Completeness::Cut) => ExitStatus::Done,
-        (_, Completeness::Partial) => ExitStatus::Partial,
-        (_, Completeness::Failed) => ExitStatus::Failed,
+    match cut {
+        Some(Cut::Interrupted) => ExitStatus::Interrupted,
+        _ => completeness.into(),
     }
 }
 

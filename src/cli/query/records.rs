@@ -4,13 +4,14 @@
 //! value of a key is recorded.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::audit::{Attribution, Disclosure};
 use crate::cli::attribution;
+use crate::cli::error::ExitStatus;
 use crate::cli::output::Ui;
 use crate::cli::station::suspended;
 use crate::link::StudyStates;
@@ -133,9 +134,27 @@ impl Records {
         self.write(ui, |store| store.record_link_health(reports));
     }
 
-    /// Keeps what the query came to.
-    pub fn keep_ledger(&self, ui: &Ui, ledger: &QueryLedger) {
-        self.write(ui, |store| store.record_ledgers(std::slice::from_ref(ledger)));
+    /// Keeps what a query came to: what each station did, and the status and the number of matches that its user is told.
+    pub fn end_ledger(
+        &self,
+        ui: &Ui,
+        begun: BegunLedger,
+        entries: &[(usize, LedgerEntry)],
+        complete: bool,
+        (status, matches): (ExitStatus, usize),
+    ) -> QueryLedger {
+        let ledger = QueryLedger {
+            entries: entries.iter().map(|(_, entry)| entry.clone()).collect(),
+            complete,
+            told: Told {
+                status: status as u16,
+                matches: matches as u64,
+            },
+            elapsed: begun.began.elapsed(),
+            ..begun.ledger
+        };
+        self.write(ui, |store| store.record_ledgers(std::slice::from_ref(&ledger)));
+        ledger
     }
 
     fn write(&self, ui: &Ui, write: impl FnOnce(&Store) -> Result<(), StoreError>) {
@@ -179,15 +198,21 @@ fn asker(command: &str) -> Attribution {
     attribution::with_command(command.to_owned())
 }
 
+/// The ledger of a query that is under way.
+pub struct BegunLedger {
+    ledger: QueryLedger,
+    began: Instant,
+}
+
 /// The ledger of a query that is about to be put.
 pub fn begin_ledger(
     configuration: &Configuration,
     caller: Caller,
     level: Level,
     keywords: Vec<String>,
-) -> QueryLedger {
+) -> BegunLedger {
     let at = Timestamp::now();
-    QueryLedger {
+    let ledger = QueryLedger {
         id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
         at,
         asker: Asker::User(asker(COMMAND).person().to_owned()),
@@ -202,5 +227,9 @@ pub fn begin_ledger(
             matches: 0,
         },
         elapsed: Duration::ZERO,
+    };
+    BegunLedger {
+        ledger,
+        began: Instant::now(),
     }
 }

@@ -13,7 +13,6 @@ use crate::archive::Archive;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::value;
-use crate::link::completeness::Completeness;
 use crate::link::policy::Role;
 use crate::model::{Configuration, StationName, Uid};
 use crate::service::expiry::{Stays, Visitor, Visitors};
@@ -76,14 +75,10 @@ pub fn run(ui: &mut Ui, args: CopiesArgs) -> anyhow::Result<ExitStatus> {
     let is_known =
         |holder: &Holder| holder.held == Some(true) || holder.is_other_patients || !holder.records.is_empty();
     holders.retain(is_known);
-    let status = match asked.completeness {
-        Completeness::Complete | Completeness::Cut if holders.is_empty() => {
-            return Err(nowhere(&args).into());
-        }
-        Completeness::Complete | Completeness::Cut => ExitStatus::Done,
-        Completeness::Partial => ExitStatus::Partial,
-        Completeness::Failed => ExitStatus::Failed,
-    };
+    let status = ExitStatus::from(asked.completeness);
+    if status == ExitStatus::Done && holders.is_empty() {
+        return Err(nowhere(&args).into());
+    }
     let views: Vec<HolderView> = holders.iter().map(HolderView::from).collect();
     tell(ui, &args.study, &views, &asked)?;
     Ok(status)

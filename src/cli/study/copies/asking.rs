@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -14,7 +13,7 @@ use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::{Caller, Narrowing, Target, plan};
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Event, LinkedQuery, Request, keywords};
-use crate::model::{Configuration, LedgerEntry, Outcome, Query, Told, Uid};
+use crate::model::{Configuration, LedgerEntry, Outcome, Query, Uid};
 use crate::store::LinkReport;
 
 const COMMAND: &str = "impaxlink study copies";
@@ -60,10 +59,7 @@ pub fn ask(ui: &Ui, study: &Uid) -> anyhow::Result<Asked> {
         return Ok(Asked::default());
     }
     records.disclose(ui, &configuration, &targets, keywords(&query));
-    let (mut ledger, began) = (
-        begin_ledger(&configuration, Caller::Internal, query.level, keywords(&query)),
-        Instant::now(),
-    );
+    let ledger = begin_ledger(&configuration, Caller::Internal, query.level, keywords(&query));
     let request = Request {
         cross_reference: Arc::new(records.cross_reference(&query)?),
         query: Arc::new(query),
@@ -86,14 +82,9 @@ pub fn ask(ui: &Ui, study: &Uid) -> anyhow::Result<Asked> {
     records.keep(ui, &reports);
     records.explain_suspensions(&targets, &mut asked.ledger);
     asked.completeness = judge(&targets, &asked.ledger);
-    ledger.entries = asked.ledger.iter().map(|(_, entry)| entry.clone()).collect();
-    ledger.complete = asked.completeness == Completeness::Complete;
-    ledger.told = Told {
-        status: 0,
-        matches: asked.studies.len() as u64,
-    };
-    ledger.elapsed = began.elapsed();
-    records.keep_ledger(ui, &ledger);
+    let complete = asked.completeness == Completeness::Complete;
+    let told = (asked.completeness.into(), asked.studies.len());
+    records.end_ledger(ui, ledger, &asked.ledger, complete, told);
     Ok(asked)
 }
 
