@@ -110,7 +110,7 @@ pub fn judge(
         let study = candidates[*place].study;
         (Reverse(study.began()), study)
     });
-    let mut chosen: Vec<(usize, usize, Chosen)> = Vec::new();
+    let mut chosen: Vec<(usize, Chosen)> = Vec::new();
     let mut nearest: BTreeMap<usize, LeftOut> = BTreeMap::new();
     for place in &newest_first {
         let cause = occasion.excludes(&candidates[*place]);
@@ -121,7 +121,7 @@ pub fn judge(
         .copied()
         .filter(|place| nearest.get(place) == Some(&LeftOut::NoRule))
         .collect();
-    for (index, rule) in rules.rules().iter().enumerate() {
+    for rule in rules.rules() {
         let mut taken = 0;
         for place in &open {
             let candidate = &candidates[*place];
@@ -131,9 +131,9 @@ pub fn judge(
             match fit {
                 Ok(number) => {
                     taken = number;
-                    if !chosen.iter().any(|(_, known, _)| known == place) {
+                    if !chosen.iter().any(|(known, _)| known == place) {
                         let why = Chosen::by(rule, candidate.study, occasion.begins, number);
-                        chosen.push((index, *place, why));
+                        chosen.push((*place, why));
                     }
                 }
                 Err(shortcoming) => {
@@ -150,12 +150,12 @@ pub fn judge(
 
 /// Chosen come in the order of rules and, within a rule, newest first already.
 fn in_order(
-    chosen: Vec<(usize, usize, Chosen)>,
+    chosen: Vec<(usize, Chosen)>,
     mut left_out: BTreeMap<usize, LeftOut>,
     newest_first: &[usize],
 ) -> Vec<Judged> {
     let mut judged = Vec::with_capacity(newest_first.len());
-    for (_, candidate, why) in chosen {
+    for (candidate, why) in chosen {
         left_out.remove(&candidate);
         judged.push(Judged {
             candidate,

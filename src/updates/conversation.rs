@@ -138,14 +138,11 @@ impl Conversation {
             let answer = self.association.next_stored(&mut unanswered, self.within).await;
             let (message_id, end) = answer.map_err(|error| Halt::Failed(in_full(&error)))?;
             if let Some(due) = batch.answered(message_id) {
-                let row = due.row;
-                match judge(&due, &end)? {
-                    Settled::TryAgain { at, reason } => {
-                        settled.push((row, Settled::TryAgain { at, reason }));
-                        batch.hold(due.update.study);
-                    }
-                    done => settled.push((row, done)),
+                let verdict = judge(&due, &end)?;
+                if matches!(verdict, Settled::TryAgain { .. }) {
+                    batch.hold(due.update.study);
                 }
+                settled.push((due.row, verdict));
             }
         }
     }
