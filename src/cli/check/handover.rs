@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::cli::Format;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
-use crate::cli::view::Document;
+use crate::cli::view::Items;
 use crate::dimse::uids;
 use crate::link::check::ServiceState;
 use crate::link::check::handover::{Destination, Handover, handover};
@@ -68,23 +68,19 @@ pub fn run(
         });
     }
     match ui.format() {
-        Format::Json => ui.json(&Document::new(Items { items: views }))?,
+        Format::Json => ui.json(&Items::new(views))?,
         Format::Ndjson => views.iter().try_for_each(|view| ui.ndjson(view))?,
         Format::Csv => {
             let rows = views.iter().map(|view| [&view.station, &view.text]);
             ui.csv(&["station", "text"], rows.collect::<Vec<_>>())?;
         }
-        Format::Table | Format::DicomJson => {
+        Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Table => {
             let texts: Vec<&str> = views.iter().map(|view| view.text.as_str()).collect();
             ui.line(texts.join("\n--\n\n").trim_end())?;
         }
     }
     Ok(ExitStatus::Done)
-}
-
-#[derive(Debug, Serialize)]
-struct Items {
-    items: Vec<HandoverView>,
 }
 
 fn text(configuration: &Configuration, facts: &Handover) -> String {

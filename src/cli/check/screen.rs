@@ -9,17 +9,11 @@ use super::is_trouble;
 use crate::cli::Format;
 use crate::cli::output::{Color, Ui};
 use crate::cli::station::list::address;
-use crate::cli::view::Document;
+use crate::cli::view::Items;
 use crate::link::check::{Item, Outcome, Subject};
 use crate::model::Configuration;
 
-/// `check --json`.
-#[derive(Debug, Serialize)]
-struct CheckView<'a> {
-    items: Vec<ItemView<'a>>,
-}
-
-/// One prerequisite of it.
+/// One prerequisite of `check --json`.
 #[derive(Debug, Serialize)]
 struct ItemView<'a> {
     subject: String,
@@ -45,9 +39,7 @@ impl<'a> ItemView<'a> {
 pub fn show(ui: &mut Ui, configuration: &Configuration, items: &[Item], strict: bool) -> anyhow::Result<()> {
     let views = || items.iter().map(ItemView::new);
     match ui.format() {
-        Format::Json => ui.json(&Document::new(CheckView {
-            items: views().collect(),
-        })),
+        Format::Json => ui.json(&Items::new(views().collect())),
         Format::Ndjson => views().try_for_each(|view| ui.ndjson(&view)),
         Format::Csv => {
             let heading = ["subject", "check", "outcome", "detail", "hint"];

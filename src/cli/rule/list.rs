@@ -65,7 +65,7 @@ pub fn run(ui: &mut Ui, _args: ListArgs) -> anyhow::Result<ExitStatus> {
 
 /// Runs `rule export`.
 pub fn export(ui: &mut Ui, _args: ExportArgs) -> anyhow::Result<ExitStatus> {
-    if matches!(ui.format(), Format::Json | Format::Ndjson) {
+    if ui.format() != Format::Table {
         return run(ui, ListArgs {});
     }
     let configuration = change::current(ui)?;

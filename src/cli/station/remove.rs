@@ -7,7 +7,6 @@ use crate::cli::change::{self, ChangeArgs};
 use crate::cli::complete;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
-use crate::store::Access;
 
 /// Take a station off the store.
 #[derive(Debug, clap::Args)]
@@ -53,10 +52,10 @@ pub fn run(ui: &mut Ui, args: RemoveArgs) -> anyhow::Result<ExitStatus> {
 
 /// Refuses to remove a station for which updates wait.
 fn refuse_queued(ui: &Ui, names: &[String]) -> anyhow::Result<()> {
-    if change::current(ui)?.generation == 0 {
+    let Some(store) = change::store_if_any(ui)? else {
         return Ok(());
-    }
-    let lengths = ui.store(Access::ReadOnly)?.queue_lengths()?;
+    };
+    let lengths = store.queue_lengths()?;
     let queued = |name: &String| {
         lengths
             .iter()
