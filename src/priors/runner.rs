@@ -4,7 +4,7 @@
 //! jobs are in the queue again or final, and those of a process that was killed are taken up by the next run.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Timestamp, ZonedDateTime};
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{DailyWindow, JobId, JobState, PrefetchJob, Settings};
-use crate::store::{JobFilter, JobOutcome, PrefetchRunner, Retries, Store, StoreError};
+use crate::store::{JobFilter, JobOutcome, PrefetchRunner, Retries, SharedStore, Store, StoreError};
 
 /// How often the queue is looked at while there is nothing to do, or others do it.
 const POLL: Duration = Duration::from_millis(500);
@@ -24,7 +24,7 @@ const MOST_AT_ONCE: usize = 64;
 /// The store of the queue, and this process as one of its runners.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    store: Arc<Mutex<Store>>,
+    store: SharedStore,
     runner: Arc<PrefetchRunner>,
 }
 
@@ -32,7 +32,7 @@ impl Queue {
     /// The queue of `store`, with a runner of its own.
     pub fn of(store: Store) -> Result<Self, StoreError> {
         let runner = Arc::new(store.prefetch_runner()?);
-        let store = Arc::new(Mutex::new(store));
+        let store = SharedStore::of(store);
         Ok(Queue { store, runner })
     }
 
@@ -41,15 +41,7 @@ impl Queue {
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let store = Arc::clone(&self.store);
-        let working = tokio::task::spawn_blocking(move || {
-            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&store)
-        });
-        match working.await {
-            Ok(done) => done,
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        }
+        self.store.with(work).await
     }
 
     async fn claim(&self, per_source: usize) -> Result<Option<PrefetchJob>, StoreError> {
@@ -67,6 +59,15 @@ impl Queue {
         let runner = Arc::clone(&self.runner);
         self.with_store(move |store| store.finish_prefetch(&runner, id, &outcome, retries, Timestamp::now()))
             .await
+    }
+
+    /// These jobs as they are now.
+    pub async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<PrefetchJob>, StoreError> {
+        let filter = JobFilter {
+            states: Vec::new(),
+            ids: Some(ids),
+        };
+        self.with_store(move |store| store.prefetch_jobs(&filter)).await
     }
 
     /// Whether none of these jobs waits or is being brought; of all jobs, where none are named.

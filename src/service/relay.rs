@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Service, chain};
 use crate::audit::Attribution;
 use crate::model::StationName;
-use crate::store::{Store, StoreError};
-use crate::updates::relay::{Relay, RelayStore, Sent};
+use crate::store::{SharedStore, Store, StoreError};
+use crate::updates::relay::{Relay, Sent, ready};
 
 /// How often the queues are looked at when nothing is told.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ type Ended = (StationName, Result<Sent, StoreError>);
 
 /// Sends what waits for stations, until the service drains.
 pub(super) async fn relay_updates(service: Arc<Service>, store: Store, attribution: Attribution) {
-    let store = RelayStore::of(store);
+    let store = SharedStore::of(store);
     let (mut generation, mut wake) = (service.in_force.watch(), service.updates.watch());
     let mut stop = service.drain.child_token();
     let mut sending: JoinSet<Ended> = JoinSet::new();
@@ -66,13 +66,13 @@ pub(super) async fn relay_updates(service: Arc<Service>, store: Store, attributi
 /// Begins to send to the stations that are ready, and not sent to already.
 async fn begin(
     service: &Arc<Service>,
-    store: &RelayStore,
+    store: &SharedStore,
     stop: &CancellationToken,
     sending: &mut JoinSet<Ended>,
     busy: &mut HashSet<StationName>,
 ) -> Result<(), StoreError> {
     let snapshot = service.in_force.pin();
-    for station in store.ready(snapshot.configuration()).await? {
+    for station in ready(store, snapshot.configuration()).await? {
         if !busy.insert(station.name.clone()) {
             continue;
         }
@@ -119,7 +119,7 @@ fn tell(told: &mut BTreeMap<StationName, String>, station: StationName, ended: R
     }
 }
 
-async fn apply_parked(store: &RelayStore, attribution: &Attribution) {
+async fn apply_parked(store: &SharedStore, attribution: &Attribution) {
     let attribution = attribution.clone();
     let applied = store.with(move |store| match store.parked_updates()?.is_empty() {
         true => Ok(0),

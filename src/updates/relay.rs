@@ -3,7 +3,7 @@
 //! Invariants: the store is used on blocking threads alone. What a station has answered is kept before anything more is
 //! sent to it. A station that can't be told rests, its rows as they are; one without the linked syntax has none.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use super::conversation::{Conversation, Halt, Peer};
 use super::wait::{backoff, later};
 use crate::link::tls::LinkTls;
 use crate::model::{Configuration, Station, StationName, Uid, relay_targets};
-use crate::store::{AfterStudy, Due, LinkOutcome, LinkReport, RelayPeer, Settled, Store, StoreError};
+use crate::store::{AfterStudy, Due, LinkOutcome, LinkReport, RelayPeer, Settled, SharedStore, StoreError};
 
 /// How many updates are read from the queue at once.
 const BATCH: usize = 512;
@@ -27,40 +27,14 @@ const LONG_RESTS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(
 /// How long a station rests that was busy.
 const BUSY: Duration = Duration::from_millis(500);
 
-/// The store as the relay uses it.
-#[derive(Debug, Clone)]
-pub struct RelayStore {
-    store: Arc<Mutex<Store>>,
-}
-
-impl RelayStore {
-    /// With a connection of its own.
-    pub fn of(store: Store) -> Self {
-        RelayStore {
-            store: Arc::new(Mutex::new(store)),
-        }
-    }
-
-    /// Does something with the store on a blocking thread.
-    pub async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = Arc::clone(&self.store);
-        let working = tokio::task::spawn_blocking(move || {
-            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&store)
-        });
-        match working.await {
-            Ok(done) => done,
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        }
-    }
-
-    /// The stations that have something to be sent now, and don't rest.
-    pub async fn ready(&self, configuration: &Arc<Configuration>) -> Result<Vec<Station>, StoreError> {
-        let configuration = Arc::clone(configuration);
-        self.with(move |store| {
+/// The stations that have something to be sent now, and don't rest.
+pub async fn ready(
+    store: &SharedStore,
+    configuration: &Arc<Configuration>,
+) -> Result<Vec<Station>, StoreError> {
+    let configuration = Arc::clone(configuration);
+    store
+        .with(move |store| {
             let (now, peers) = (Timestamp::now(), store.relay_peers()?);
             let mut ready = Vec::new();
             for station in relay_targets(&configuration, None) {
@@ -75,7 +49,6 @@ impl RelayStore {
             Ok(ready)
         })
         .await
-    }
 }
 
 /// Sends what waits for stations.
@@ -88,7 +61,7 @@ pub struct Relay {
     /// The local cluster's identity.
     pub own: Uid,
     /// The queues.
-    pub store: RelayStore,
+    pub store: SharedStore,
     /// How long an association is kept when nothing more waits.
     pub linger: Duration,
 }

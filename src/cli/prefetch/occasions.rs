@@ -27,7 +27,7 @@ use crate::priors::find::FindPriors;
 use crate::priors::looking::{Looked, Occasion, look};
 use crate::priors::runner::Queue;
 use crate::priors::worklist::{WorklistError, WorklistQuestion, ask_worklist, worklist_station};
-use crate::store::{Access, Enqueued, JobFilter, Store};
+use crate::store::{Access, Enqueued, Store};
 
 /// Runs the command.
 pub fn run(ui: &mut Ui, args: &PrefetchArgs) -> anyhow::Result<ExitStatus> {
@@ -69,13 +69,7 @@ async fn prefetch(ui: &mut Ui, args: &PrefetchArgs) -> anyhow::Result<ExitStatus
     let ids = enqueue(&store, &looked.wanted, looked_at)?;
     let queue = Queue::of(store)?;
     if args.enqueue_only || ids.is_empty() {
-        let filter = JobFilter {
-            states: Vec::new(),
-            ids: Some(ids),
-        };
-        outcome.jobs = queue
-            .with_store(move |store| store.prefetch_jobs(&filter))
-            .await?;
+        outcome.jobs = queue.jobs(ids).await?;
     } else {
         fetch(ui, &queue, &configuration, ids, args.now, &cancel, &mut outcome).await?;
     }

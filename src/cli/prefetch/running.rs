@@ -112,13 +112,7 @@ pub async fn fetch(
     if let Some(hours) = limits.hours.filter(|_| !limits.are_open()) {
         outcome.closed_until = hours.next_opening(&ZonedDateTime::now());
     }
-    let filter = JobFilter {
-        states: Vec::new(),
-        ids: Some(ids),
-    };
-    outcome.jobs = queue
-        .with_store(move |store| store.prefetch_jobs(&filter))
-        .await?;
+    outcome.jobs = queue.jobs(ids).await?;
     outcome.interrupted = cancel.is_cancelled();
     Ok(())
 }

@@ -19,12 +19,12 @@ use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::station::not_found;
 use crate::cli::value;
-use crate::cli::view::Document;
+use crate::cli::view::Items;
 use crate::link::tls::LinkTls;
 use crate::model::{Configuration, Station, StationName, Uid, parse_duration, relay_targets};
 use crate::service::control;
-use crate::store::{Access, OutboxFilter, OutboxState, Store};
-use crate::updates::relay::{Relay, RelayStore};
+use crate::store::{Access, OutboxFilter, OutboxState, SharedStore, Store};
+use crate::updates::relay::Relay;
 
 /// How long a service may take to say that it looks.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -91,7 +91,7 @@ pub fn send(ui: &mut Ui, args: SendArgs) -> anyhow::Result<ExitStatus> {
         })
         .collect();
     match ui.format() {
-        Format::Json | Format::Ndjson => ui.json(&Document::new(serde_json::json!({ "items": items })))?,
+        Format::Json | Format::Ndjson => ui.json(&Items::new(items))?,
         Format::DicomJson => return Err(ui.refuse_format()),
         Format::Table | Format::Csv => {
             for item in &items {
@@ -226,7 +226,7 @@ fn send_here(ui: &Ui, stations: &[StationName], timeout: Duration) -> anyhow::Re
     let relay = Relay {
         tls: LinkTls::of(&configuration),
         own,
-        store: RelayStore::of(store),
+        store: SharedStore::of(store),
         linger: Duration::ZERO,
         configuration: Arc::clone(&configuration),
     };
