@@ -62,6 +62,17 @@ pub struct ProposedObjects {
     pub flow: ObjectFlow,
 }
 
+impl ProposedObjects {
+    /// Objects of one SOP class in one transfer syntax.
+    pub fn new(sop_class_uid: Uid, transfer_syntax_uid: Uid, flow: ObjectFlow) -> Self {
+        ProposedObjects {
+            sop_class_uid,
+            transfer_syntax_uids: vec![transfer_syntax_uid],
+            flow,
+        }
+    }
+}
+
 /// Which way objects go on an association, as the requestor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectFlow {

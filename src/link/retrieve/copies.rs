@@ -32,9 +32,11 @@ pub(super) struct Copy {
 
 /// An instance, as a source lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Instance {
-    pub(super) series: Uid,
-    pub(super) sop_class_uid: Option<Uid>,
+pub struct Instance {
+    /// Its series.
+    pub series: Uid,
+    /// Its SOP class, where the source tells it.
+    pub sop_class_uid: Option<Uid>,
 }
 
 /// What was found.
@@ -197,7 +199,8 @@ impl Asked {
     }
 }
 
-fn instances(series: Vec<SeriesAnswer>) -> impl Iterator<Item = (Uid, Instance)> {
+/// The instances that a source lists in these series.
+pub fn instances(series: Vec<SeriesAnswer>) -> impl Iterator<Item = (Uid, Instance)> {
     series.into_iter().flat_map(|series| {
         let uid = series.series_instance_uid;
         series.images.into_iter().map(move |image| {

@@ -26,8 +26,9 @@ mod request;
 mod storing;
 mod wanted;
 
-pub use copies::sources_to_ask;
+pub use copies::{Instance, instances, sources_to_ask};
 pub use errand::retrieve;
-pub use proposals::{SOP_CLASSES, TRANSFER_SYNTAXES};
+pub use proposals::{MAX_KINDS, ObjectKind, kinds};
 pub use report::{RetrieveError, Retrieved, SourceReport, Unanswered};
 pub use request::{Method, Progress, RetrieveRequest, Scope};
+pub use wanted::{Wanted, wanted_of};

@@ -7,15 +7,19 @@ use std::collections::BTreeSet;
 
 use dicom_dictionary_std::uids;
 
-use super::copies::Copy;
+use super::copies::{Copy, Instance};
 use crate::dimse::{MAX_CONTEXTS, ObjectFlow, ProposedObjects};
 use crate::model::Uid;
 
-/// How many contexts are left for others.
+/// The kind of an object: SOP class and transfer syntax.
+pub type ObjectKind = (Uid, Uid);
+
+/// How many kinds of objects one association has contexts for, beside those of the requests.
+pub const MAX_KINDS: usize = MAX_CONTEXTS - OTHERS;
 const OTHERS: usize = 2;
 
 /// What archives store in, the likeliest first.
-pub const TRANSFER_SYNTAXES: [&str; 20] = [
+const TRANSFER_SYNTAXES: [&str; 20] = [
     uids::EXPLICIT_VR_LITTLE_ENDIAN,
     uids::IMPLICIT_VR_LITTLE_ENDIAN,
     uids::JPEG_LOSSLESS_SV1,
@@ -40,7 +44,7 @@ pub const TRANSFER_SYNTAXES: [&str; 20] = [
 ];
 
 /// The SOP classes that are met where a source does not name them, the likeliest first.
-pub const SOP_CLASSES: [&str; 42] = [
+const SOP_CLASSES: [&str; 42] = [
     uids::CT_IMAGE_STORAGE,
     uids::MR_IMAGE_STORAGE,
     uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE,
@@ -88,37 +92,34 @@ pub const SOP_CLASSES: [&str; 42] = [
 /// The contexts for what is lacking of `copy`, an association's worth in each list.
 pub(super) fn proposals(copy: &Copy, lacking: &BTreeSet<Uid>) -> Vec<Vec<ProposedObjects>> {
     let known = copy.instances.iter().filter(|(uid, _)| lacking.contains(*uid));
-    let classes: BTreeSet<Option<Uid>> = known.map(|(_, it)| it.sop_class_uid.clone()).collect();
-    let all_are_known = copy.is_whole && !classes.contains(&None);
+    let contexts: Vec<ProposedObjects> = kinds(known.map(|(_, it)| it), copy.is_whole)
+        .into_iter()
+        .map(|(class, syntax)| ProposedObjects::new(class, syntax, ObjectFlow::Received))
+        .collect();
+    contexts.chunks(MAX_KINDS).map(<[_]>::to_vec).collect()
+}
+
+/// The kinds of objects that may come, the likeliest first: of the SOP classes of these instances, and of the usual ones
+/// unless all of those are named and `are_all` that there may be.
+pub fn kinds<'i>(instances: impl Iterator<Item = &'i Instance>, are_all: bool) -> Vec<ObjectKind> {
+    let classes: BTreeSet<Option<Uid>> = instances.map(|it| it.sop_class_uid.clone()).collect();
+    let all_are_known = are_all && !classes.contains(&None);
     let mut classes: Vec<Uid> = classes.into_iter().flatten().collect();
     if !all_are_known {
         let usual = SOP_CLASSES.iter().filter_map(|uid| uid.parse().ok());
         let unnamed: Vec<Uid> = usual.filter(|uid| !classes.contains(uid)).collect();
         classes.extend(unnamed);
     }
-    let syntaxes: Vec<Uid> = TRANSFER_SYNTAXES
-        .iter()
-        .filter_map(|uid| uid.parse().ok())
-        .collect();
-    let contexts: Vec<ProposedObjects> = syntaxes
-        .iter()
-        .flat_map(|syntax| {
-            classes.iter().map(move |class| ProposedObjects {
-                sop_class_uid: class.clone(),
-                transfer_syntax_uids: vec![syntax.clone()],
-                flow: ObjectFlow::Received,
-            })
-        })
-        .collect();
-    contexts
-        .chunks(MAX_CONTEXTS - OTHERS)
-        .map(<[_]>::to_vec)
-        .collect()
+    let syntaxes = TRANSFER_SYNTAXES.iter().filter_map(|uid| uid.parse::<Uid>().ok());
+    let of_syntax = |syntax: Uid| {
+        let kind = move |class: &Uid| (class.clone(), syntax.clone());
+        classes.iter().map(kind).collect::<Vec<_>>()
+    };
+    syntaxes.flat_map(of_syntax).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::copies::Instance;
     use super::*;
 
     #[test]

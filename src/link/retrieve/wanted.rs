@@ -8,7 +8,7 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
 use super::Scope;
-use super::copies::Copy;
+use super::copies::{Copy, Instance};
 use crate::dimse::{DataSet, DataSetBuilder, EncodeError, TransferSyntax};
 use crate::model::Uid;
 
@@ -17,11 +17,13 @@ const MAX_UIDS: usize = 100;
 
 /// One request of C-MOVE or C-GET.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
+    /// All of the study.
     Study,
+    /// All of one series.
     Series(Uid),
-    /// Instances of one series.
-    Instances(Uid, Vec<Uid>),
+    /// Instances of one series, where it is known.
+    Instances(Option<Uid>, Vec<Uid>),
 }
 
 /// The requests that bring `lacking` from `copy`.
@@ -34,16 +36,21 @@ pub(super) fn requests(copy: &Copy, lacking: &BTreeSet<Uid>, scope: &Scope) -> V
             Scope::Instances(_) => {}
         }
     }
-    if lacking.len() == copy.instances.len() {
-        return vec![Wanted::Study];
-    }
+    wanted_of(&copy.instances, |uid| lacking.contains(uid))
+}
+
+/// The requests for what is wanted of these instances: for the whole study or a whole series where that is all wanted.
+pub fn wanted_of(listed: &BTreeMap<Uid, Instance>, is_wanted: impl Fn(&Uid) -> bool) -> Vec<Wanted> {
     let mut by_series: BTreeMap<&Uid, (usize, Vec<Uid>)> = BTreeMap::new();
-    for (uid, instance) in &copy.instances {
+    for (uid, instance) in listed {
         let (count, wanted) = by_series.entry(&instance.series).or_default();
         *count += 1;
-        if lacking.contains(uid) {
+        if is_wanted(uid) {
             wanted.push(uid.clone());
         }
+    }
+    if by_series.values().all(|(count, wanted)| wanted.len() == *count) {
+        return vec![Wanted::Study];
     }
     by_series
         .into_iter()
@@ -51,7 +58,7 @@ pub(super) fn requests(copy: &Copy, lacking: &BTreeSet<Uid>, scope: &Scope) -> V
             true => vec![Wanted::Series(series.clone())],
             false => wanted
                 .chunks(MAX_UIDS)
-                .map(|chunk| Wanted::Instances(series.clone(), chunk.to_vec()))
+                .map(|chunk| Wanted::Instances(Some(series.clone()), chunk.to_vec()))
                 .collect(),
         })
         .collect()
@@ -59,7 +66,7 @@ pub(super) fn requests(copy: &Copy, lacking: &BTreeSet<Uid>, scope: &Scope) -> V
 
 impl Wanted {
     /// The identifier of the request; `patient_id` where the model is Patient Root.
-    pub(super) fn identifier(
+    pub fn identifier(
         &self,
         study: &Uid,
         patient_id: Option<&str>,
@@ -67,14 +74,17 @@ impl Wanted {
     ) -> Result<DataSet, EncodeError> {
         let (level, series, instances) = match self {
             Wanted::Study => ("STUDY", None, None),
-            Wanted::Series(series) => ("SERIES", Some(series), None),
-            Wanted::Instances(series, instances) => ("IMAGE", Some(series), Some(instances)),
+            Wanted::Series(series) => ("SERIES", Some(series.as_str()), None),
+            Wanted::Instances(series, instances) => {
+                let series = series.as_ref().map_or("", Uid::as_str);
+                ("IMAGE", Some(series), Some(instances))
+            }
         };
         let mut keys = DataSetBuilder::new()
             .put(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level)
             .put(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
         if let Some(series) = series {
-            keys = keys.put(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
+            keys = keys.put(tags::SERIES_INSTANCE_UID, VR::UI, series);
         }
         if let Some(instances) = instances {
             let list: Vec<&str> = instances.iter().map(Uid::as_str).collect();
@@ -89,7 +99,6 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::copies::Instance;
     use super::*;
 
     fn uid(text: &str) -> Uid {
@@ -119,7 +128,7 @@ mod tests {
             requests(&copy, &lacking, &Scope::Study)
         };
         assert_eq!(asked(&["1.1", "1.2", "2.1", "2.2"]), [Wanted::Study]);
-        let some = Wanted::Instances(uid("1"), vec![uid("1.2")]);
+        let some = Wanted::Instances(Some(uid("1")), vec![uid("1.2")]);
         assert_eq!(asked(&["1.2", "2.1", "2.2"]), [some, Wanted::Series(uid("2"))]);
         assert_eq!(asked(&[]), []);
     }

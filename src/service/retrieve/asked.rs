@@ -6,6 +6,7 @@ use dicom_dictionary_std::tags;
 
 use super::super::find::meant::Meant;
 use crate::dimse::{DataSet, RetrieveRequest, trim_padding, uids};
+use crate::link::retrieve::Wanted;
 use crate::model::{IssuerDomain, PatientId, PatientIdKey, Query, Uid};
 
 /// What is asked for.
@@ -82,10 +83,19 @@ impl Asked {
         meant.is_known_as(patient) || (is_of_issuer && key.id.trim() == patient.id.trim())
     }
 
-    /// Whether an instance is asked for. Where its series is not known, nothing speaks against it.
-    pub(super) fn wants(&self, series: Option<&Uid>, instance: &Uid) -> bool {
-        let of_series = |series: &Uid| self.series.is_empty() || self.series.contains(series);
-        series.is_none_or(of_series) && (self.instances.is_empty() || self.instances.contains(instance))
+    /// The requests for what is asked for of each study.
+    pub(super) fn of_each_study(&self) -> Vec<Wanted> {
+        match (&self.series[..], &self.instances[..]) {
+            ([], []) => vec![Wanted::Study],
+            (series, []) => series.iter().cloned().map(Wanted::Series).collect(),
+            (series, instances) => vec![Wanted::Instances(series.first().cloned(), instances.to_vec())],
+        }
+    }
+
+    /// Whether an instance is asked for.
+    pub(super) fn wants(&self, series: &Uid, instance: &Uid) -> bool {
+        let is_among = |uid: &Uid, asked: &[Uid]| asked.is_empty() || asked.contains(uid);
+        is_among(series, &self.series) && is_among(instance, &self.instances)
     }
 }
 
@@ -155,7 +165,8 @@ mod tests {
             2
         );
         let image = study(&[(LEVEL, "IMAGE"), (STUDY, "1.2"), (INSTANCE, "1.4\\1.5")]).unwrap();
-        assert!(image.wants(None, &"1.5".parse().unwrap()) && !image.wants(None, &"1.6".parse().unwrap()));
+        let wants = |instance: &str| image.wants(&"1.3".parse().unwrap(), &instance.parse().unwrap());
+        assert!(wants("1.5") && !wants("1.6"));
         assert!(
             patient(&[(LEVEL, "PATIENT"), (PATIENT_ID, "4711")])
                 .unwrap()

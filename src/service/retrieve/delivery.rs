@@ -3,15 +3,16 @@
 //! Invariants: each instance is counted once. An object is held back until it is whole or [`HOLD_BACK`] bytes of it are
 //! here: a source that breaks before costs nobody an association. No more of an object is ever in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::destination::{Destination, NotTaken, ObjectKind};
+use super::destination::{Destination, NotTaken};
 use super::holdings::{Holding, StudyHeld};
 use crate::dimse::{
     CallerGone, Error, RetrieveEnd, RetrieveResponder, Status, StatusClass, Store, StoreObject,
     StoreToCaller, SubOperations,
 };
+use crate::link::retrieve::ObjectKind;
 use crate::model::Uid;
 
 /// How much of an object is waited for before the first of it is sent, in bytes.
@@ -65,10 +66,10 @@ impl<'d, 'r> Delivery<'d, 'r> {
     pub(super) fn new(
         responder: &'d mut RetrieveResponder<'r>,
         sink: Sink<'d>,
-        wanted: HashMap<Uid, ()>,
+        wanted: HashSet<Uid>,
         expected: usize,
     ) -> Self {
-        let fates: HashMap<Uid, Fate> = wanted.into_keys().map(|uid| (uid, Fate::Wanted)).collect();
+        let fates: HashMap<Uid, Fate> = wanted.into_iter().map(|uid| (uid, Fate::Wanted)).collect();
         Delivery {
             responder,
             sink,
@@ -92,9 +93,9 @@ impl<'d, 'r> Delivery<'d, 'r> {
 
     /// Whether a source has what is still to be delivered, as far as is known.
     pub(super) fn lacks(&self, study: &StudyHeld, holding: &Holding) -> bool {
-        match &holding.instances {
-            Some(instances) => instances.keys().any(|instance| self.wants(instance)),
-            None => study.wanted().keys().any(|instance| self.wants(instance)) || self.remaining() > 0,
+        match holding.is_whole {
+            true => holding.listed.keys().any(|instance| self.wants(instance)),
+            false => study.wanted.iter().any(|instance| self.wants(instance)) || self.remaining() > 0,
         }
     }
 

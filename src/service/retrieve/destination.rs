@@ -12,14 +12,12 @@ use crate::dimse::{
     Association, Error, MAX_CONTEXTS, ObjectContext, ObjectFlow, ProposedObjects, RequestorOptions,
     RetrieveRequest, Status, StoreObject, connect,
 };
+use crate::link::retrieve::ObjectKind;
 use crate::link::{Turn, association_failure, calling, requestor_options};
 use crate::model::{ASSOCIATIONS_TO_STATION, AeTitle, Endpoint, Station, Uid};
 
 /// How often in a row an association may be lost, or not be made.
 const MAX_LOSSES: u32 = 2;
-
-/// The kind of an object: SOP class and transfer syntax.
-pub(super) type ObjectKind = (Uid, Uid);
 
 /// Why an object does not go to the destination.
 #[derive(Debug)]
@@ -189,11 +187,11 @@ impl<'s> Destination<'s> {
 }
 
 fn proposed((sop_class_uid, transfer_syntax_uid): &ObjectKind) -> ProposedObjects {
-    ProposedObjects {
-        sop_class_uid: sop_class_uid.clone(),
-        transfer_syntax_uids: vec![transfer_syntax_uid.clone()],
-        flow: ObjectFlow::Sent,
-    }
+    ProposedObjects::new(
+        sop_class_uid.clone(),
+        transfer_syntax_uid.clone(),
+        ObjectFlow::Sent,
+    )
 }
 
 fn station<'s>(

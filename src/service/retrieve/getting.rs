@@ -37,7 +37,7 @@ pub(super) async fn pass(
         };
         match event {
             GetEvent::Object(object) => {
-                if source.holding.instances.is_none() {
+                if !source.holding.is_whole {
                     delivery.expect(&object.announced.sop_instance_uid);
                 }
                 pass_object(object, silence, delivery).await?;

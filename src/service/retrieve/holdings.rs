@@ -4,11 +4,10 @@
 //! none of them is a station where the study is another patient's. A site that does not answer holds up what the local
 //! cluster has for [`GRACE`] at most.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dicom_dictionary_std::tags;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,10 +15,10 @@ use super::super::find::{link_request, meant::Meant, missing};
 use super::super::health::note;
 use super::super::{Service, Snapshot};
 use super::asked::Asked;
-use crate::dimse::{DataSet, trim_padding};
 use crate::link::merge::{Location, Merge, MergedStudy, Source};
 use crate::link::policy::{Narrowing, Role, Target, plan};
-use crate::link::{Answer, Ended, Event, LinkedQuery, LowerRow};
+use crate::link::retrieve::{Instance, instances};
+use crate::link::{Answer, Ended, Event, LinkedQuery};
 use crate::model::{Caller, CrossReference, LedgerEntry, Level, Outcome, Query, Station, Uid};
 
 /// How much longer others are waited for once the archive stations have answered and hold the study.
@@ -31,6 +30,10 @@ pub(super) struct StudyHeld {
     pub(super) uid: Uid,
     /// Best first.
     pub(super) sources: Vec<Holding>,
+    /// The instances that are asked for, as far as any source lists them.
+    pub(super) wanted: HashSet<Uid>,
+    /// How many there are, by name or by number.
+    pub(super) expected: usize,
 }
 
 /// What one station has of a study.
@@ -38,19 +41,12 @@ pub(super) struct StudyHeld {
 pub(super) struct Holding {
     /// Its place in the configuration.
     pub(super) station: usize,
-    /// What of it is asked for; `None` where the station did not tell.
-    pub(super) instances: Option<BTreeMap<Uid, Instance>>,
-    /// How many it has in all, as it told by name.
-    pub(super) in_all: usize,
+    /// What it lists of it.
+    pub(super) listed: BTreeMap<Uid, Instance>,
+    /// Whether that is all it has.
+    pub(super) is_whole: bool,
     /// How many it says to have.
     count: Option<u32>,
-}
-
-/// An instance as a station tells of it.
-#[derive(Debug, Clone)]
-pub(super) struct Instance {
-    pub(super) sop_class_uid: Option<Uid>,
-    pub(super) series_instance_uid: Option<Uid>,
 }
 
 /// What was found.
@@ -63,25 +59,18 @@ pub(super) struct Found {
 }
 
 impl StudyHeld {
-    /// The instances known by name.
-    pub(super) fn wanted(&self) -> HashMap<Uid, ()> {
-        let named = self
-            .sources
-            .iter()
-            .filter_map(|holding| holding.instances.as_ref());
-        named
-            .flat_map(|instances| instances.keys().map(|uid| (uid.clone(), ())))
-            .collect()
-    }
-
-    /// How many instances there are, by name or by number.
-    pub(super) fn expected(&self) -> usize {
-        let unnamed = self.sources.iter().filter(|holding| holding.instances.is_none());
-        let counted = unnamed
-            .filter_map(|holding| holding.count)
-            .max()
-            .unwrap_or_default();
-        self.wanted().len().max(counted as usize)
+    fn of(uid: Uid, sources: Vec<Holding>, asked: &Asked) -> Self {
+        let listed = sources.iter().flat_map(|holding| &holding.listed);
+        let wanted = listed.filter(|(uid, it)| asked.wants(&it.series, uid));
+        let wanted: HashSet<Uid> = wanted.map(|(uid, _)| uid.clone()).collect();
+        let unnamed = sources.iter().filter(|holding| !holding.is_whole);
+        let counted = unnamed.filter_map(|holding| holding.count).max();
+        StudyHeld {
+            expected: wanted.len().max(counted.unwrap_or_default() as usize),
+            uid,
+            sources,
+            wanted,
+        }
     }
 }
 
@@ -188,7 +177,7 @@ impl Search<'_> {
         );
         let mut answers = Answers {
             merge: Merge::new(Source::of(configuration, &targets), Arc::clone(&self.known)),
-            rows: HashMap::new(),
+            listed: Listed::new(),
             targets,
         };
         let mut linked = LinkedQuery::start(request);
@@ -248,8 +237,10 @@ struct Answers {
     targets: Vec<Target>,
     merge: Merge,
     /// By target and study.
-    rows: HashMap<(usize, Uid), Vec<LowerRow>>,
+    listed: Listed,
 }
+
+type Listed = HashMap<(usize, Uid), BTreeMap<Uid, Instance>>;
 
 impl Answers {
     fn asked(&self) -> Vec<usize> {
@@ -265,21 +256,27 @@ impl Answers {
     }
 
     fn take(&mut self, answer: Answer) {
-        let key = (answer.target, answer.study.study_instance_uid.clone());
-        self.rows.entry(key).or_default().extend(answer.lower);
-        self.merge.add(answer.target, answer.study);
+        let mut study = answer.study;
+        let key = (answer.target, study.study_instance_uid.clone());
+        let listed = instances(std::mem::take(&mut study.series));
+        self.listed.entry(key).or_default().extend(listed);
+        self.merge.add(answer.target, study);
     }
 
     fn finish(self) -> (Vec<MergedStudy>, Rows) {
-        let Answers { targets, merge, rows } = self;
-        (merge.finish(), Rows { targets, rows })
+        let Answers {
+            targets,
+            merge,
+            listed,
+        } = self;
+        (merge.finish(), Rows { targets, listed })
     }
 }
 
 /// The instances that were answered.
 struct Rows {
     targets: Vec<Target>,
-    rows: HashMap<(usize, Uid), Vec<LowerRow>>,
+    listed: Listed,
 }
 
 impl Rows {
@@ -302,38 +299,18 @@ impl Rows {
         }
         let holding = |location: Location| {
             let target = self.targets.get(location.source)?;
-            let rows = self
-                .rows
-                .remove(&(location.source, uid.clone()))
-                .unwrap_or_default();
-            let all: BTreeMap<Uid, Instance> = rows.iter().filter_map(instance).collect();
-            let in_all = all.len();
-            let wanted = all
-                .into_iter()
-                .filter(|(uid, it)| asked.wants(it.series_instance_uid.as_ref(), uid));
+            let listed = self.listed.remove(&(location.source, uid.clone()));
+            let listed = listed.unwrap_or_default();
             Some(Holding {
                 station: target.station,
-                instances: (in_all > 0).then(|| wanted.collect()),
-                in_all,
+                is_whole: !listed.is_empty(),
+                listed,
                 count: location.instances,
             })
         };
         let sources = sources.into_iter().filter_map(holding).collect();
-        Some(StudyHeld { uid, sources })
+        Some(StudyHeld::of(uid, sources, asked))
     }
-}
-
-fn instance(row: &LowerRow) -> Option<(Uid, Instance)> {
-    let uid = |data_set: &DataSet, tag| {
-        let value = data_set.element(tag)?;
-        std::str::from_utf8(trim_padding(value)).ok()?.parse::<Uid>().ok()
-    };
-    let series = row.series.as_ref().unwrap_or(&row.data_set);
-    let instance = Instance {
-        sop_class_uid: uid(&row.data_set, tags::SOP_CLASS_UID),
-        series_instance_uid: uid(series, tags::SERIES_INSTANCE_UID),
-    };
-    Some((uid(&row.data_set, tags::SOP_INSTANCE_UID)?, instance))
 }
 
 /// One line a station, whatever number of queries was put to it.

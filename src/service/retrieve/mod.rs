@@ -26,7 +26,6 @@ mod requests;
 pub(super) use self::arrivals::Arrivals;
 pub(super) use self::files::held_syntaxes;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -136,15 +135,9 @@ async fn deliver(
         };
         return refused(status, &comment);
     }
-    let wanted = found
-        .studies
-        .iter()
-        .map(StudyHeld::wanted)
-        .fold(HashMap::new(), |mut all, wanted| {
-            all.extend(wanted);
-            all
-        });
-    let expected = found.studies.iter().map(StudyHeld::expected).sum();
+    let wanted = found.studies.iter().flat_map(|study| &study.wanted);
+    let wanted = wanted.cloned().collect();
+    let expected = found.studies.iter().map(|study| study.expected).sum();
     let mut delivery = Delivery::new(responder, sink, wanted, expected);
     'studies: for study in &found.studies {
         for holding in &study.sources {

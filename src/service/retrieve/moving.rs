@@ -21,12 +21,8 @@ pub(super) async fn pass(
     delivery: &mut Delivery<'_, '_>,
 ) -> Result<bool, Error> {
     let destination = ourselves(station, source.snapshot.settings());
-    let instances = source
-        .holding
-        .instances
-        .iter()
-        .flat_map(|instances| instances.keys());
-    let instances = instances
+    let listed = source.holding.listed.keys();
+    let instances = listed
         .filter(|instance| delivery.wants(instance))
         .cloned()
         .collect();

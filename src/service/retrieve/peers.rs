@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::delivery::Delivery;
-use super::destination::ObjectKind;
 use super::requests::{kinds, requests};
 use super::{Source, getting, moving};
 use crate::dimse::{
     Association, Context, DataSet, Error, ObjectFlow, PresentationContext, ProposedObjects, connect, uids,
 };
+use crate::link::retrieve::ObjectKind;
 use crate::link::{Turn, association_failure, calling, requestor_options};
 use crate::model::{ASSOCIATIONS_TO_STATION, Station};
 
@@ -57,7 +57,7 @@ impl Line {
         delivery: &mut Delivery<'_, '_>,
     ) -> Result<(), String> {
         for request in requests(source, delivery) {
-            let identifier = request.encode(self.context.transfer_syntax);
+            let identifier = request.identifier(&source.study.uid, None, self.context.transfer_syntax);
             let identifier = identifier.map_err(|error| error.to_string())?;
             let is_there_more = self.put(&identifier, source, station, delivery).await;
             if !is_there_more.map_err(|error| tell(&error, source, station))? {
@@ -96,11 +96,7 @@ async fn open(source: &Source<'_>, station: &Station, kinds: Vec<ObjectKind>) ->
     let mut options = options.map_err(|why| why.to_string())?;
     let objects = kinds
         .into_iter()
-        .map(|(sop_class_uid, transfer_syntax_uid)| ProposedObjects {
-            sop_class_uid,
-            transfer_syntax_uids: vec![transfer_syntax_uid],
-            flow: ObjectFlow::Received,
-        });
+        .map(|(class, syntax)| ProposedObjects::new(class, syntax, ObjectFlow::Received));
     options.objects = objects.collect();
     let limit = settings.count(ASSOCIATIONS_TO_STATION);
     let turns = async {
