@@ -36,11 +36,18 @@ pub(super) fn requests(copy: &Copy, lacking: &BTreeSet<Uid>, scope: &Scope) -> V
             Scope::Instances(_) => {}
         }
     }
-    wanted_of(&copy.instances, |uid| lacking.contains(uid))
+    // Where nothing is listed, the whole is all that can be asked for.
+    let is_whole = copy.is_whole || copy.instances.is_empty();
+    wanted_of(&copy.instances, is_whole, |uid| lacking.contains(uid))
 }
 
-/// The requests for what is wanted of these instances: for the whole study or a whole series where that is all wanted.
-pub fn wanted_of(listed: &BTreeMap<Uid, Instance>, is_wanted: impl Fn(&Uid) -> bool) -> Vec<Wanted> {
+/// The requests for what is wanted of these instances: for the whole study or a whole series where that is all wanted, and
+/// the list `is_whole`; else more would come than is wanted.
+pub fn wanted_of(
+    listed: &BTreeMap<Uid, Instance>,
+    is_whole: bool,
+    is_wanted: impl Fn(&Uid) -> bool,
+) -> Vec<Wanted> {
     let mut by_series: BTreeMap<&Uid, (usize, Vec<Uid>)> = BTreeMap::new();
     for (uid, instance) in listed {
         let (count, wanted) = by_series.entry(&instance.series).or_default();
@@ -49,14 +56,16 @@ pub fn wanted_of(listed: &BTreeMap<Uid, Instance>, is_wanted: impl Fn(&Uid) -> b
             wanted.push(uid.clone());
         }
     }
-    if by_series.values().all(|(count, wanted)| wanted.len() == *count) {
+    let is_all = |(count, wanted): &(usize, Vec<Uid>)| is_whole && wanted.len() == *count;
+    if is_whole && by_series.values().all(is_all) {
         return vec![Wanted::Study];
     }
     by_series
         .into_iter()
-        .flat_map(|(series, (count, wanted))| match wanted.len() == count {
+        .flat_map(|(series, of_series)| match is_all(&of_series) {
             true => vec![Wanted::Series(series.clone())],
-            false => wanted
+            false => of_series
+                .1
                 .chunks(MAX_UIDS)
                 .map(|chunk| Wanted::Instances(Some(series.clone()), chunk.to_vec()))
                 .collect(),
@@ -155,6 +164,11 @@ mod tests {
         assert_eq!(
             requests(&copy, &BTreeSet::new(), &series),
             [Wanted::Series(uid("2"))]
+        );
+        let instances = Scope::Instances(vec![uid("1.1")]);
+        assert_eq!(
+            requests(&copy, &[uid("1.1")].into(), &instances),
+            [Wanted::Instances(Some(uid("1")), vec![uid("1.1")])]
         );
     }
 }

@@ -83,6 +83,11 @@ impl Asked {
         meant.is_known_as(patient) || (is_of_issuer && key.id.trim() == patient.id.trim())
     }
 
+    /// Whether nothing less than whole studies is asked for.
+    pub(super) fn is_for_whole_studies(&self) -> bool {
+        self.series.is_empty() && self.instances.is_empty()
+    }
+
     /// The requests for what is asked for of each study.
     pub(super) fn of_each_study(&self) -> Vec<Wanted> {
         match (&self.series[..], &self.instances[..]) {

@@ -95,7 +95,7 @@ impl<'d, 'r> Delivery<'d, 'r> {
     pub(super) fn lacks(&self, study: &StudyHeld, holding: &Holding) -> bool {
         match holding.is_whole {
             true => holding.listed.keys().any(|instance| self.wants(instance)),
-            false => study.wanted.iter().any(|instance| self.wants(instance)) || self.remaining() > 0,
+            false => study.wanted.iter().any(|instance| self.wants(instance)) || self.unnamed() > 0,
         }
     }
 
@@ -110,6 +110,11 @@ impl<'d, 'r> Delivery<'d, 'r> {
     fn remaining(&self) -> usize {
         let [wanted, completed, warned, failed] = self.counts;
         wanted.max(self.expected.saturating_sub(completed + warned + failed))
+    }
+
+    /// How many of those that remain nobody has named.
+    fn unnamed(&self) -> usize {
+        self.remaining() - self.counts[Fate::Wanted as usize]
     }
 
     /// Which of these kinds of objects are taken where they go.
@@ -236,7 +241,7 @@ impl<'d, 'r> Delivery<'d, 'r> {
         }
         let is_cancelled = self.responder.is_cancelled();
         if !is_cancelled {
-            let unnamed = self.remaining() - self.counts[Fate::Wanted as usize];
+            let unnamed = self.unnamed();
             self.fates
                 .values_mut()
                 .filter(|fate| **fate == Fate::Wanted)

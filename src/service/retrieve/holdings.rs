@@ -63,7 +63,10 @@ impl StudyHeld {
         let listed = sources.iter().flat_map(|holding| &holding.listed);
         let wanted = listed.filter(|(uid, it)| asked.wants(&it.series, uid));
         let wanted: HashSet<Uid> = wanted.map(|(uid, _)| uid.clone()).collect();
-        let unnamed = sources.iter().filter(|holding| !holding.is_whole);
+        // What a station counts is the study, whatever of it is asked for.
+        let unnamed = sources
+            .iter()
+            .filter(|holding| !holding.is_whole && asked.is_for_whole_studies());
         let counted = unnamed.filter_map(|holding| holding.count).max();
         StudyHeld {
             expected: wanted.len().max(counted.unwrap_or_default() as usize),
@@ -178,6 +181,7 @@ impl Search<'_> {
         let mut answers = Answers {
             merge: Merge::new(Source::of(configuration, &targets), Arc::clone(&self.known)),
             listed: Listed::new(),
+            cut_short: HashSet::new(),
             targets,
         };
         let mut linked = LinkedQuery::start(request);
@@ -196,6 +200,9 @@ impl Search<'_> {
                 }
                 Ok(Some(Event::Ended(ended))) => {
                     open.retain(|target| *target != ended.target);
+                    if ended.entry.outcome != Outcome::Searched || ended.entry.dropped > 0 {
+                        answers.cut_short.insert(ended.target);
+                    }
                     self.end(&answers, *ended, ledger);
                 }
                 Ok(None) => return answers,
@@ -238,6 +245,8 @@ struct Answers {
     merge: Merge,
     /// By target and study.
     listed: Listed,
+    /// The targets that have not told all they have.
+    cut_short: HashSet<usize>,
 }
 
 type Listed = HashMap<(usize, Uid), BTreeMap<Uid, Instance>>;
@@ -268,8 +277,14 @@ impl Answers {
             targets,
             merge,
             listed,
+            cut_short,
         } = self;
-        (merge.finish(), Rows { targets, listed })
+        let rows = Rows {
+            targets,
+            listed,
+            cut_short,
+        };
+        (merge.finish(), rows)
     }
 }
 
@@ -277,6 +292,7 @@ impl Answers {
 struct Rows {
     targets: Vec<Target>,
     listed: Listed,
+    cut_short: HashSet<usize>,
 }
 
 impl Rows {
@@ -301,9 +317,12 @@ impl Rows {
             let target = self.targets.get(location.source)?;
             let listed = self.listed.remove(&(location.source, uid.clone()));
             let listed = listed.unwrap_or_default();
+            let is_short = location
+                .instances
+                .is_some_and(|count| listed.len() < count as usize);
             Some(Holding {
                 station: target.station,
-                is_whole: !listed.is_empty(),
+                is_whole: !listed.is_empty() && !is_short && !self.cut_short.contains(&location.source),
                 listed,
                 count: location.instances,
             })

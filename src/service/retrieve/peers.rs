@@ -56,7 +56,8 @@ impl Line {
         station: &Station,
         delivery: &mut Delivery<'_, '_>,
     ) -> Result<(), String> {
-        for request in requests(source, delivery) {
+        let is_by_move = self.context.abstract_syntax == uids::STUDY_ROOT_MOVE;
+        for request in requests(source, delivery, is_by_move) {
             let identifier = request.identifier(&source.study.uid, None, self.context.transfer_syntax);
             let identifier = identifier.map_err(|error| error.to_string())?;
             let is_there_more = self.put(&identifier, source, station, delivery).await;

@@ -16,9 +16,11 @@ pub(super) fn kinds(source: &Source<'_>) -> Vec<ObjectKind> {
 }
 
 /// What is asked of a source: what it lists, as far as it is wanted; where that may not be all, what the caller asks for.
-pub(super) fn requests(source: &Source<'_>, delivery: &Delivery<'_, '_>) -> Vec<Wanted> {
-    match source.holding.is_whole {
-        true => wanted_of(&source.holding.listed, |uid| delivery.wants(uid)),
-        false => source.asked.of_each_study(),
+/// By C-MOVE nothing comes but what is asked for by name, as nobody would wait for it at our listener.
+pub(super) fn requests(source: &Source<'_>, delivery: &Delivery<'_, '_>, is_by_move: bool) -> Vec<Wanted> {
+    let holding = source.holding;
+    match (holding.is_whole, is_by_move) {
+        (false, false) => source.asked.of_each_study(),
+        (is_whole, _) => wanted_of(&holding.listed, is_whole, |uid| delivery.wants(uid)),
     }
 }

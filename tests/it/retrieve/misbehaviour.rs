@@ -6,43 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::env::{Env, Run};
 use crate::support::fake_peer::FakePeer;
-use crate::support::fake_peer::script::{Acceptance, Identifier, Step, a_match, elements};
+use crate::support::fake_peer::script::{Acceptance, Identifier, Step, elements};
 use crate::support::links::add_linked;
 use crate::support::orthanc::Orthanc;
-use crate::support::retrieve::{data_sets, embedded, retrieve, study, there};
+use crate::support::retrieve::{data_sets, embedded, listing, one_series, retrieve, there};
 use crate::support::studies::Study;
-
-/// A study of one CT series of three instances.
-fn one_series() -> Study {
-    let mut study = study(3);
-    study.series.truncate(1);
-    study
-}
-
-/// Answers a C-FIND at each level with the study.
-fn listing(study: &Study) -> Vec<Step> {
-    let series = &study.series[0];
-    let of_study = a_match(&[
-        ("QueryRetrieveLevel", "STUDY"),
-        ("StudyInstanceUID", &study.uid),
-        ("PatientID", &study.patient.id),
-        ("IssuerOfPatientID", study.patient.issuer),
-    ]);
-    let of_series = a_match(&[("SeriesInstanceUID", &series.uid)]);
-    let images = series.instances.iter().map(|uid| {
-        a_match(&[
-            ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"),
-            ("SOPInstanceUID", uid),
-        ])
-    });
-    let mut script = vec![Step::Accept(Acceptance::default())];
-    for matches in [vec![of_study], vec![of_series], images.collect()] {
-        script.push(Step::AwaitRequest);
-        script.extend(matches);
-        script.push(Step::End(0, ""));
-    }
-    script
-}
 
 /// What a retrieve from this source brought, and the cluster.
 struct Brought {
@@ -57,7 +25,7 @@ struct Brought {
 fn from(study: &Study, steps: Vec<Step>, further: &[&str], next: Option<u16>) -> Brought {
     let mut script = vec![Step::Accept(Acceptance::default()), Step::AwaitRequest];
     script.extend(steps);
-    let peer = FakePeer::in_turn(vec![listing(study), script]);
+    let peer = FakePeer::in_turn(vec![listing(study, 3, ""), script]);
     let env = embedded();
     let options = ["--syntax", "dicom", "--timeout", "1s", "--priority", "5"];
     add_linked(&env, "SITEA", "SITEA", peer.port, &options);

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::env::{Env, Run};
+use super::fake_peer::script::{Acceptance, Step, a_match};
 use super::studies::{Federation, Study};
 
 /// A cluster whose archive station PACS is the one that impaxlink keeps.
@@ -24,6 +25,40 @@ pub fn study(instances_per_series: usize) -> Study {
             .collect();
     }
     study
+}
+
+/// A study of one CT series of three instances.
+pub fn one_series() -> Study {
+    let mut study = study(3);
+    study.series.truncate(1);
+    study
+}
+
+/// The steps of a source that answers a C-FIND at each level with a study of one series: with so many of its instances, and
+/// with that count of all of them.
+pub fn listing(study: &Study, instances: usize, count: &str) -> Vec<Step> {
+    let series = &study.series[0];
+    let of_study = a_match(&[
+        ("QueryRetrieveLevel", "STUDY"),
+        ("StudyInstanceUID", &study.uid),
+        ("PatientID", &study.patient.id),
+        ("IssuerOfPatientID", study.patient.issuer),
+        ("NumberOfStudyRelatedInstances", count),
+    ]);
+    let of_series = a_match(&[("SeriesInstanceUID", &series.uid)]);
+    let images = series.instances.iter().take(instances).map(|uid| {
+        a_match(&[
+            ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"),
+            ("SOPInstanceUID", uid),
+        ])
+    });
+    let mut script = vec![Step::Accept(Acceptance::default())];
+    for matches in [vec![of_study], vec![of_series], images.collect()] {
+        script.push(Step::AwaitRequest);
+        script.extend(matches);
+        script.push(Step::End(0, ""));
+    }
+    script
 }
 
 /// The study with only some of its instances, by their place in their series.

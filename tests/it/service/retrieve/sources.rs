@@ -10,7 +10,10 @@ use rustix::process::Signal;
 use crate::support::archive::Object;
 use crate::support::archive_options::ArchiveOptions;
 use crate::support::dcmqrscp::Dcmqrscp;
+use crate::support::fake_peer::FakePeer;
+use crate::support::fake_peer::script::{Acceptance, Step, answer};
 use crate::support::process::free_port;
+use crate::support::retrieve::{data_sets, listing, one_series};
 use crate::support::retrievers::movescu;
 use crate::support::service::{Service, set, station, wait_for};
 use crate::support::sites::{archive, internal, open_link};
@@ -157,4 +160,54 @@ fn where_nobody_else_has_it_the_rest_is_counted_as_failed() {
             .contains(&format!("{}\\", it.value(tags::SOP_INSTANCE_UID)))
     });
     assert!(listed.count() > 0, "the failed ones are named: {}", moved.log);
+}
+
+#[test]
+fn what_a_source_has_and_does_not_list_comes_too_or_is_missed() {
+    let study = one_series();
+    let series = study.series[0].uid.clone();
+    for (sent, of_series, status, counts) in [
+        (3, false, "0000", [-1, 3, 0, 0]),
+        (2, false, "b000", [-1, 2, 1, 0]),
+        // How many the series has nobody has said.
+        (2, true, "0000", [-1, 2, 0, 0]),
+    ] {
+        let mut getting = vec![Step::Accept(Acceptance::default()), Step::AwaitRequest];
+        let objects = data_sets(&study).into_iter().take(sent);
+        getting.extend(objects.map(|(uid, data_set)| Step::Object(uid, data_set)));
+        getting.push(Step::End(0, ""));
+        let echo = answer([]);
+        let source = FakePeer::in_turn(vec![echo, listing(&study, 2, "3"), getting]);
+        let store = Storescp::start("STORE", &[]);
+        let service = Service::start(vec![
+            archive("PACS", "PACS", source.port),
+            internal("READER"),
+            station("STORE", store.port),
+        ]);
+        source.ended(1);
+        let (level, series) = match of_series {
+            true => ("SERIES", series.as_str()),
+            false => ("STUDY", ""),
+        };
+        let keys = [
+            format!("QueryRetrieveLevel={level}"),
+            format!("StudyInstanceUID={}", study.uid),
+            format!("SeriesInstanceUID={series}"),
+        ];
+        let moved = movescu(
+            service.port,
+            "READER",
+            "STORE",
+            &[],
+            &keys.each_ref().map(String::as_str),
+        );
+        assert_eq!(
+            (moved.status.as_str(), moved.last()),
+            (status, counts),
+            "{}\n{}",
+            moved.log,
+            service.process.output()
+        );
+        assert_eq!(store.instances().len(), sent);
+    }
 }
