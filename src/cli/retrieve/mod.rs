@@ -143,7 +143,7 @@ pub fn run(ui: &mut Ui, args: RetrieveArgs) -> anyhow::Result<ExitStatus> {
         .enable_all()
         .build()?;
     let mut retrieving = Retrieving::new(ui, args.timeout);
-    let mut views = Vec::new();
+    let (count, mut views) = (studies.len(), Vec::new());
     let mut failed = None;
     for study in studies {
         request.study_instance_uid = study;
@@ -168,13 +168,16 @@ pub fn run(ui: &mut Ui, args: RetrieveArgs) -> anyhow::Result<ExitStatus> {
     // A resolver that hangs would hold up the end otherwise.
     runtime.shutdown_background();
     let status = worst(views.iter().map(|(status, _)| *status).collect());
+    let were_all_tried = views.len() == count;
     if failed.is_none() || !views.is_empty() {
         view::write(ui, views.into_iter().map(|(_, view)| view).collect())?;
     }
     match (failed, retrieving.stopped()) {
         (Some(error), _) => Err(error),
         (None, Some(Stopped::Interrupted)) => Ok(ExitStatus::Interrupted),
-        (None, Some(Stopped::TimedOut)) if status != ExitStatus::Done => Ok(ExitStatus::Busy),
+        (None, Some(Stopped::TimedOut)) if status != ExitStatus::Done || !were_all_tried => {
+            Ok(ExitStatus::Busy)
+        }
         (None, _) => Ok(status),
     }
 }
