@@ -2,8 +2,12 @@
 //!
 //! Invariant: what is in the archive afterwards is asked of the archive itself, not of what the command says.
 
+use std::net::TcpListener;
+use std::time::Duration;
+
 use impaxlink::model::{StudyPatient, Uid, Update};
 use impaxlink::store::{Access, Received, Store};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{
@@ -146,6 +150,8 @@ fn a_site_that_does_not_answer_leaves_the_rest_and_says_so() {
         "{run:#?}"
     );
     assert!(line.contains("INCOMPLETE: SITEC connection refused"), "{run:#?}");
+    let unknown = env.impaxlink(&["prefetch", "1.2.3.999"]);
+    unknown.fails_with(3, "not all stations answered: SITEC");
     assert_eq!(held(&env), expected([&one]));
 }
 
@@ -258,6 +264,14 @@ fn the_worklist_must_be_named_and_answer() {
     add_station(&env, "RIS", "RIS", free_port(), &[]);
     let run = env.impaxlink(&["prefetch", "--worklist", "today", "--worklist-station", "RIS"]);
     run.fails_with(1, "the worklist of RIS failed: connection refused");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    env.impaxlink(&["station", "set", "RIS", "--port", &port])
+        .success();
+    let mut waiting = env.start(&["prefetch", "--worklist", "today", "--worklist-station", "RIS"]);
+    let _asked = silent.accept().unwrap();
+    waiting.signal(Signal::INT);
+    assert_eq!(waiting.wait(Duration::from_secs(5)).code(), Some(130));
     env.impaxlink(&["prefetch"]).exits(2);
     env.impaxlink(&["prefetch", "drop", "7"])
         .fails_with(4, "none of these jobs");

@@ -47,7 +47,10 @@ async fn prefetch(ui: &mut Ui, args: &PrefetchArgs) -> anyhow::Result<ExitStatus
     let to = destination(&configuration, args.to.as_ref())?;
     let cancel = cancelled_by_signals()?;
     let mut outcome = Outcome::default();
-    let occasions = occasions(args, &configuration, &mut outcome).await?;
+    let occasions = tokio::select! {
+        occasions = occasions(args, &configuration, &mut outcome) => occasions?,
+        () = cancel.cancelled() => return Ok(ExitStatus::Interrupted),
+    };
     let (asker, looked_at) = (Asker::User(attribution().person().to_owned()), Timestamp::now());
     let Some(search) = search(ui, &store, &configuration, &occasions)? else {
         outcome.elapsed = began.elapsed();
@@ -56,7 +59,9 @@ async fn prefetch(ui: &mut Ui, args: &PrefetchArgs) -> anyhow::Result<ExitStatus
     disclose(&store, &search)?;
     let mut looked = look(search, occasions, &to, &asker, &cancel).await;
     looked.settle(&store)?;
-    refuse_unknown(&looked)?;
+    if !cancel.is_cancelled() {
+        refuse_unknown(&looked)?;
+    }
     if let Some(limit) = args.limit {
         looked.wanted.truncate(limit as usize);
     }
@@ -169,12 +174,16 @@ fn refuse_unknown(looked: &Looked) -> anyhow::Result<()> {
         [] => Ok(()),
         unknown if unknown.len() < looked.occasions => Ok(()),
         _ if looked.failed > 0 || !looked.troubles.is_empty() => {
+            let status = match looked.failed < looked.occasions {
+                true => ExitStatus::Partial,
+                false => ExitStatus::Failed,
+            };
             let troubles: Vec<String> = troubles(looked).collect();
             let message = format!(
                 "no such study was found, but not all stations answered: {}",
                 troubles.join("; ")
             );
-            Err(Problem::new(ExitStatus::Failed, message).into())
+            Err(Problem::new(status, message).into())
         }
         unknown => {
             let uids: Vec<&str> = unknown.iter().map(|uid| uid.as_str()).collect();
