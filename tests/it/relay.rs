@@ -7,7 +7,7 @@ use impaxlink::store::OutboxState;
 
 use super::support::clusters::Cluster;
 use super::support::dcmqrscp::Dcmqrscp;
-use super::support::service::wait_for;
+use super::support::service::{PATIENCE, wait_for};
 use super::support::sites::linked;
 
 const STUDY: &str = "1.2.840.1";
@@ -237,4 +237,23 @@ fn without_a_service_a_command_sends_itself() {
     a.service.env.impaxlink(&["updates", "send"]).success();
     assert_eq!(b.comments(STUDY).as_deref(), Some("nobody there"));
     a.service.env.impaxlink(&["station", "remove", "SITEB"]).success();
+}
+
+#[test]
+fn a_command_sends_again_to_a_station_that_was_busy() {
+    let (mut a, b) = two();
+    a.kill();
+    let theirs = rusqlite::Connection::open(b.service.env.store()).unwrap();
+    theirs
+        .execute_batch(
+            "CREATE TRIGGER busy BEFORE INSERT ON update_log BEGIN SELECT RAISE(ABORT, 'busy'); END",
+        )
+        .unwrap();
+    a.says_silently(STUDY, "NORTH", "later");
+    let mut sending = a.service.env.start(&["updates", "send", "--timeout", "20s"]);
+    wait_for("a refusal for now", || a.rows("SITEB")[0].attempts > 0);
+    theirs.execute_batch("DROP TRIGGER busy").unwrap();
+    let status = sending.wait(PATIENCE);
+    assert_eq!(status.code(), Some(0), "{}", sending.output());
+    assert_eq!(b.comments(STUDY).as_deref(), Some("later"));
 }

@@ -30,6 +30,8 @@ use crate::updates::relay::Relay;
 const LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether the service has delivered.
 const POLL: Duration = Duration::from_millis(20);
+/// How often the command itself sends what a busy station is to be sent again.
+const AGAIN: Duration = Duration::from_millis(250);
 /// How long is waited where nothing is said.
 const PATIENCE: &str = "60s";
 
@@ -159,10 +161,11 @@ pub fn deliver(
         store.relay_retry(Some(station))?;
     }
     let deadline = Instant::now() + timeout;
-    if !control::send_updates(ui.store_path(), LIMIT)? {
-        send_here(ui, stations, timeout)?;
-    }
+    let does_service_send = control::send_updates(ui.store_path(), LIMIT)?;
     loop {
+        if !does_service_send {
+            send_here(ui, stations, deadline.saturating_duration_since(Instant::now()))?;
+        }
         let left = left(&store, stations, update)?;
         let peers = store.relay_peers()?;
         let is_stuck = |station: &StationName| peers.get(station).is_some_and(|peer| peer.trouble.is_some());
@@ -178,7 +181,9 @@ pub fn deliver(
                 return Ok(ExitStatus::Partial);
             }
             _ if Instant::now() >= deadline => return Ok(ExitStatus::Busy),
-            _ => std::thread::sleep(POLL),
+            _ if does_service_send => std::thread::sleep(POLL),
+            // A station was busy: its turn comes again.
+            _ => std::thread::sleep(AGAIN),
         }
     }
 }
