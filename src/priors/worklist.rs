@@ -1,8 +1,9 @@
 //! Who is scheduled, as a modality worklist SCP says (PS3.4 annex K).
 //!
 //! Invariants: an item without a study UID, or malformed, is counted and left out; so is one of another day or modality
-//! than asked for, where the SCP ignores a key. Every wait for the SCP has its deadline, and at most [`MOST_ITEMS`] are
-//! taken. What an item says of its study is what `relevance` needs of a study that is not there yet.
+//! than asked for, where the SCP ignores a key. A study is one patient's: an item that gives it another is counted and
+//! left out. Every wait for the SCP has its deadline; at most [`MOST_ITEMS`] studies are taken, and not endlessly many
+//! items read. What an item says of its study is what `relevance` needs of a study that is not there yet.
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
@@ -18,8 +19,11 @@ use crate::model::{
     AeTitle, Configuration, DateRange, IssuerDomain, Station, StationName, StudyAnswer, StudyFacts,
 };
 
-/// How many items are taken of one worklist.
+/// How many studies are taken of one worklist.
 pub const MOST_ITEMS: usize = 10_000;
+
+/// How many items are read, also of other days and of studies that are known, where the SCP ignores keys.
+const MOST_READ: usize = 100_000;
 
 /// What of a worklist is asked for.
 #[derive(Debug, Clone)]
@@ -37,7 +41,7 @@ pub struct WorklistQuestion {
 pub struct Worklist {
     /// The scheduled studies, each once, as they will be: of their steps they have the modalities and the earliest time.
     pub studies: Vec<StudyAnswer>,
-    /// How many items could not be used: without study UID or patient ID, malformed.
+    /// How many items could not be used: without study UID or patient ID, of another patient than its study, malformed.
     pub dropped: u64,
     /// Whether there may be more than were taken.
     pub is_truncated: bool,
@@ -108,6 +112,7 @@ pub async fn ask_worklist(
         station,
         question,
         reader: AnswerReader::new(station, settings.issuer().as_ref()),
+        items: 0,
         worklist: Worklist::default(),
     };
     let failed = |detail| WorklistError::Failed {
@@ -123,6 +128,7 @@ pub async fn ask_worklist(
     }
     for modality in modalities {
         match reading.ask(&mut association, modality).await {
+            Ok(()) if reading.worklist.is_truncated => break,
             Ok(()) => {}
             Err(Interrupt::Keys(error)) => return Err(error.into()),
             Err(Interrupt::Peer(error)) => return Err(of_peer(error)),
@@ -152,6 +158,8 @@ struct Reading<'w> {
     station: &'w Station,
     question: &'w WorklistQuestion,
     reader: AnswerReader,
+    /// How many have come.
+    items: usize,
     worklist: Worklist,
 }
 
@@ -164,22 +172,20 @@ impl Reading<'_> {
         let mut find = association.find(&context, &identifier).await?;
         loop {
             match find.next(self.station.timeout).await? {
-                FindEvent::Match { .. } | FindEvent::MalformedMatch(_) if self.worklist.is_truncated => {}
-                FindEvent::Match { identifier, .. } => {
-                    self.take(&identifier);
-                    if self.worklist.studies.len() >= MOST_ITEMS {
-                        self.worklist.is_truncated = true;
-                        find.cancel().await?;
-                    }
-                }
+                FindEvent::Match { identifier, .. } => self.take(&identifier),
                 FindEvent::MalformedMatch(_) => self.worklist.dropped += 1,
                 FindEvent::Done(end) => {
                     return match end.status.class() {
                         StatusClass::Success | StatusClass::Warning => Ok(()),
-                        _ if self.worklist.is_truncated => Ok(()),
                         _ => Err(Interrupt::Ended(find_failure(&end))),
                     };
                 }
+            }
+            self.items += 1;
+            if self.items >= MOST_READ || self.worklist.studies.len() >= MOST_ITEMS {
+                self.worklist.is_truncated = true;
+                // What comes all the same, the release passes over.
+                return Ok(find.cancel().await?);
             }
         }
     }
@@ -195,6 +201,7 @@ impl Reading<'_> {
         let mut known = self.worklist.studies.iter_mut();
         match known.find(|known| known.study_instance_uid == study.study_instance_uid) {
             None => self.worklist.studies.push(study),
+            Some(known) if known.patient_id != study.patient_id => self.worklist.dropped += 1,
             Some(known) => {
                 let began = |study: &StudyAnswer| (study.study_date, study.study_time);
                 let earlier = began(known).min(began(&study));

@@ -93,6 +93,20 @@ fn who_is_scheduled_is_found_by_day_and_modality() {
 }
 
 #[test]
+fn a_study_that_is_given_two_patients_is_one_patients() {
+    let items = [
+        scheduled(1, "4711", "CT", "20260302"),
+        scheduled(1, "4712", "MR", "20260302"),
+    ];
+    let worklist = Wlmscpfs::start("WORKLIST", &items);
+    let found = ask(ris(&worklist), "tomorrow", &[]).unwrap();
+    let [study] = &found.studies[..] else {
+        panic!("{found:#?}")
+    };
+    assert_eq!((study.modalities.len(), found.dropped), (1, 1), "{found:#?}");
+}
+
+#[test]
 fn a_worklist_that_is_down_or_none_says_so() {
     let nobody = ask(station("RIS", free_port()), "today", &[])
         .unwrap_err()
