@@ -159,7 +159,7 @@ where
             Some(ended) = work.join_next_with_id() => {
                 let (task, outcome) = match ended {
                     Ok((task, outcome)) => (task, outcome),
-                    Err(failed) => (failed.id(), JobOutcome::Interrupted),
+                    Err(failed) => (failed.id(), broke_off()),
                 };
                 if let Some(id) = jobs.remove(&task)
                     && let Some(job) = queue.finish(id, outcome, now.retries).await?
@@ -170,6 +170,14 @@ where
             () = cancel.cancelled(), if work.is_empty() => return Ok(()),
             () = sleep(POLL) => {}
         }
+    }
+}
+
+/// What a job comes to whose bringing panicked: it counts as an attempt, or it would be tried again without end.
+fn broke_off() -> JobOutcome {
+    JobOutcome::Incomplete {
+        fetched: 0,
+        detail: "bringing it broke off: see the log".to_owned(),
     }
 }
 

@@ -135,6 +135,21 @@ async fn what_fails_is_tried_again_and_then_given_up() {
 }
 
 #[tokio::test]
+async fn what_panics_is_given_up_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = queue(&folder.path().join("impaxlink.db"));
+    enqueue(&queue, vec![wanted(1, &["SITEB"])]).await;
+    let panics = |_, _| async { panic!("a study that nobody has thought of") };
+    let never = CancellationToken::new();
+    let running = run(&queue, limits, &Goal::All, &never, panics, |_| {});
+    tokio::time::timeout(Duration::from_secs(20), running)
+        .await
+        .expect("an end")
+        .unwrap();
+    assert_eq!(queue.with_store(Store::prefetch_counts).await.unwrap().failed, 1);
+}
+
+#[tokio::test]
 async fn nothing_is_begun_outside_the_hours() {
     let folder = tempfile::tempdir().unwrap();
     let queue = queue(&folder.path().join("impaxlink.db"));
