@@ -30,7 +30,7 @@ pub struct ListArgs {
     /// Only those in this state; without it, queued and parked ones
     #[arg(long)]
     state: Option<State>,
-    /// At most so many; 0 is all
+    /// At most so many of each state; 0 is all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
 }
