@@ -70,11 +70,6 @@ pub enum JobOutcome {
         /// Why, in words without patient data.
         detail: String,
     },
-    /// It is not to be brought at all, whoever has it.
-    Refused {
-        /// Why not.
-        detail: String,
-    },
     /// It was interrupted, by no fault of the source.
     Interrupted,
 }
@@ -356,11 +351,6 @@ fn after(job: PrefetchJob, outcome: &JobOutcome, retries: Retries, now: Timestam
             state: JobState::Done,
             fetched: again.fetched.saturating_add(*fetched),
             detail: None,
-            ..again
-        },
-        JobOutcome::Refused { detail } => PrefetchJob {
-            state: JobState::Failed,
-            detail: Some(detail.clone()),
             ..again
         },
         JobOutcome::Incomplete { fetched, detail } => {
