@@ -12,11 +12,12 @@ use super::PrefetchArgs;
 use super::outcome::Outcome;
 use super::running::{cancelled_by_signals, fetch, tell};
 use super::view::{JobView, RunView};
-use crate::audit::{Attribution, Disclosure};
+use crate::audit::Attribution;
 use crate::cli::Format;
 use crate::cli::attribution;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
+use crate::cli::query::records::disclosure;
 use crate::cli::table::Columns;
 use crate::cli::view::Items;
 use crate::link::EmbeddedArchive;
@@ -156,12 +157,7 @@ fn search(
 /// Records by which keys, and where, patient data are asked for: once for all.
 fn disclose(store: &Store, search: &FindPriors) -> anyhow::Result<()> {
     let targets = search.targets(Timestamp::now());
-    let asked = targets.iter().filter(|target| target.skip.is_none());
-    let stations = asked.filter_map(|target| search.configuration.stations.get(target.station));
-    let disclosure = Disclosure {
-        stations: stations.map(|station| station.name.clone()).collect(),
-        keywords: search.keywords(),
-    };
+    let disclosure = disclosure(&search.configuration, &targets, search.keywords());
     Ok(store.record_disclosure(&attribution(), &disclosure)?)
 }
 

@@ -109,12 +109,7 @@ impl Records {
         targets: &[Target],
         keywords: Vec<String>,
     ) {
-        let asked = targets.iter().filter(|target| target.skip.is_none());
-        let stations = asked.filter_map(|target| configuration.stations.get(target.station));
-        let disclosure = Disclosure {
-            stations: stations.map(|station| station.name.clone()).collect(),
-            keywords,
-        };
+        let disclosure = disclosure(configuration, targets, keywords);
         let attribution = asker(self.command);
         self.write(ui, |store| store.record_disclosure(&attribution, &disclosure));
     }
@@ -191,6 +186,16 @@ impl Records {
             }
             entry.detail = Some(detail);
         }
+    }
+}
+
+/// By which keys, and where, patient data are asked for.
+pub fn disclosure(configuration: &Configuration, targets: &[Target], keywords: Vec<String>) -> Disclosure {
+    let asked = targets.iter().filter(|target| target.skip.is_none());
+    let stations = asked.filter_map(|target| configuration.stations.get(target.station));
+    Disclosure {
+        stations: stations.map(|station| station.name.clone()).collect(),
+        keywords,
     }
 }
 

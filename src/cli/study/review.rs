@@ -179,11 +179,10 @@ fn acknowledge(ui: &mut Ui, study: &Uid) -> anyhow::Result<ExitStatus> {
         )),
         count => ui.notice(&format!("study {study}: {count} acknowledged")),
     }
-    if ui.format() == Format::Json {
-        let now = store.review_notices(study)?;
-        ui.json(&Items::new(now.iter().map(NoticeView::from).collect()))?;
+    match ui.format() {
+        Format::Json | Format::Ndjson => list(ui, &store.review_notices(study)?),
+        _ => Ok(ExitStatus::Done),
     }
-    Ok(ExitStatus::Done)
 }
 
 fn list(ui: &mut Ui, notices: &[ReviewNotice]) -> anyhow::Result<ExitStatus> {
