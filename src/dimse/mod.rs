@@ -19,7 +19,7 @@
 //! - `assembler`, `fragment`: presentation data values into messages, and back
 //! - `associate_accept`, `user_information`: parts of the negotiation, as they travel
 //! - `tls`, `socket`, `stream`, `association`: connections, PDUs over those, messages over those
-//! - `requestor`, `scu`: associations that we open, and what we ask over them: C-ECHO, C-FIND, C-MOVE, C-GET
+//! - `requestor`, `scu`: associations that we open, and what we ask over them: C-ECHO, C-FIND, C-MOVE, C-GET, C-STORE
 //! - `acceptor`, `scp`: associations that others open, and how they are served
 //! - `error`: all that can go wrong
 //!

@@ -17,8 +17,6 @@ use crate::updates::object;
 
 /// How many associations' updates share a transaction.
 const SHARE: usize = 64;
-/// The greatest length of an Error Comment, in characters (PS3.7 C.5).
-const LONGEST_COMMENT: usize = 64;
 
 /// Where updates that came are handed in, and where the relay hears of new ones.
 pub(super) struct Updates {
@@ -190,9 +188,8 @@ fn answer_to(applied: Applied, from: &StationName) -> WholeStored {
 }
 
 fn answer(status: Status, comment: &str) -> WholeStored {
-    let comment: String = comment.chars().take(LONGEST_COMMENT).collect();
     WholeStored {
         status,
-        comment: Some(comment),
+        comment: Some(comment.to_owned()),
     }
 }

@@ -62,18 +62,9 @@ pub(super) async fn respond<H: Handler>(
     handler: &H,
     caller: &H::Caller,
 ) -> Result<ControlFlow<()>, Error> {
-    let identifier = message
-        .data_set
-        .and_then(|bytes| DataSet::parse(bytes, context.transfer_syntax).ok());
+    let identifier = take_identifier(association, &context, &message.command, message.data_set).await?;
     let Some(identifier) = identifier else {
-        let end = FindEnd {
-            status: Status::DOES_NOT_MATCH_SOP_CLASS,
-            comment: Some("no identifier, or a malformed one".to_owned()),
-            offending_elements: Vec::new(),
-        };
-        let response = final_response(&message.command, end);
-        let sent = association.send(context.id, &response, None).await;
-        return sent.map(ControlFlow::Continue);
+        return Ok(ControlFlow::Continue(()));
     };
     let (sender, matches) = mpsc::channel(WAITING_MATCHES);
     let mut answer = Answer {
@@ -99,14 +90,38 @@ fn pending_response(request: &Command, status: Status) -> Vec<u8> {
     response.encode()
 }
 
+/// The identifier of a request. One that has none, or a malformed one, is answered, and gives none.
+pub(super) async fn take_identifier(
+    association: &mut Association,
+    context: &Context,
+    request: &Command,
+    data_set: Option<Vec<u8>>,
+) -> Result<Option<DataSet>, Error> {
+    let identifier = data_set.and_then(|bytes| DataSet::parse(bytes, context.transfer_syntax).ok());
+    if identifier.is_none() {
+        let end = FindEnd {
+            status: Status::DOES_NOT_MATCH_SOP_CLASS,
+            comment: Some("no identifier, or a malformed one".to_owned()),
+            offending_elements: Vec::new(),
+        };
+        let response = final_response(request, end);
+        association.send(context.id, &response, None).await?;
+    }
+    Ok(identifier)
+}
+
 pub(super) fn final_response(request: &Command, end: FindEnd) -> Command {
     let mut response = Command::response(request, end.status);
-    // Its character set is nowhere stated (PS3.7 C.4): ASCII reads the same in all.
-    let printable = |c: char| if matches!(c, ' '..='~') { c as u8 } else { b'?' };
-    let comment = |text: String| text.chars().take(MAX_COMMENT).map(printable).collect();
-    response.error_comment = end.comment.map(comment);
+    response.error_comment = end.comment.as_deref().map(error_comment);
     response.offending_elements = end.offending_elements;
     response
+}
+
+/// As much of a text as an Error Comment takes. Its character set is nowhere stated (PS3.7 C.4): ASCII reads the same in
+/// all.
+pub(super) fn error_comment(text: &str) -> Vec<u8> {
+    let printable = |c: char| if matches!(c, ' '..='~') { c as u8 } else { b'?' };
+    text.chars().take(MAX_COMMENT).map(printable).collect()
 }
 
 /// One request being answered.
@@ -201,5 +216,16 @@ impl Answer<'_> {
         association.encode(self.context_id, &response, None, &mut self.output)?;
         let sent = association.send_encoded(&self.output).await;
         sent.map(ControlFlow::Continue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_comment_is_short_and_ascii() {
+        assert_eq!(error_comment("issuer M\u{fc}ller\n"), b"issuer M?ller?");
+        assert_eq!(error_comment(&"\u{fc}".repeat(100)).len(), MAX_COMMENT);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
-use super::find::{FAR, final_response};
+use super::find::{FAR, final_response, take_identifier};
 use super::{CallerGone, Handler};
 use crate::dimse::{
     Association, Awaited, Command, CommandField, Context, DataSet, DataSetBuilder, Error, FindEnd, Message,
@@ -196,16 +196,8 @@ pub(super) async fn respond<H: Handler>(
     let Message {
         command, data_set, ..
     } = message;
-    let identifier = data_set.and_then(|bytes| DataSet::parse(bytes, context.transfer_syntax).ok());
-    let Some(identifier) = identifier else {
-        let end = FindEnd {
-            status: Status::DOES_NOT_MATCH_SOP_CLASS,
-            comment: Some("no identifier, or a malformed one".to_owned()),
-            offending_elements: Vec::new(),
-        };
-        let response = final_response(&command, end);
-        let sent = association.send(context.id, &response, None).await;
-        return sent.map(ControlFlow::Continue);
+    let Some(identifier) = take_identifier(association, &context, &command, data_set).await? else {
+        return Ok(ControlFlow::Continue(()));
     };
     let (context_id, syntax) = (context.id, context.transfer_syntax);
     let request = RetrieveRequest {

@@ -5,6 +5,7 @@
 //! window of asynchronous operations holds.
 
 use super::Handler;
+use super::find::error_comment;
 use crate::dimse::user_information::WINDOW;
 use crate::dimse::{Association, Command, CommandField, DataSet, Error, Message, Status};
 use crate::model::Uid;
@@ -20,12 +21,12 @@ pub struct WholeObject {
     pub data_set: DataSet,
 }
 
-/// With which status, and which words of at most 64 characters, an object is answered.
+/// With which status, and which words, an object is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WholeStored {
     /// The status.
     pub status: Status,
-    /// Error Comment.
+    /// Error Comment, of which the first 64 characters are told.
     pub comment: Option<String>,
 }
 
@@ -72,7 +73,7 @@ pub(super) async fn respond<H: Handler>(
             None => stored.next().unwrap_or(Status::PROCESSING_FAILURE.into()),
         };
         let mut response = Command::response(&message.command, stored.status);
-        response.error_comment = stored.comment.map(String::into_bytes);
+        response.error_comment = stored.comment.as_deref().map(error_comment);
         association.encode(message.context_id, &response.encode(), None, &mut output)?;
     }
     association.send_encoded(&output).await?;
