@@ -3,7 +3,6 @@
 //! Invariant: it is a retrieve like any other: what came is on record as a copy. An image that is here already proves
 //! nothing, so it is one that is not.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::item::Items;
 use super::ours::Ours;
 use super::{Review, ServiceState};
-use crate::link::policy::{Role, Target};
-use crate::link::retrieve::{Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, retrieve};
-use crate::link::{Event, LinkedQuery, Request};
-use crate::model::{LedgerEntry, Level, Outcome, Query, Station, StationName, Uid, in_full};
+use crate::link::retrieve::{
+    Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, list, retrieve,
+};
+use crate::model::{Outcome, Station, StationName, Uid, in_full};
 use crate::store::Purpose;
 
 /// A study of which one image is to be moved here.
@@ -69,8 +68,9 @@ impl MoveTest {
             return Moved::NoService;
         }
         let to = place(&destination.archive).unwrap_or(from);
-        let listed = timeout(review.limit, self.list(review, [from, to])).await;
-        let Ok((there, here, entry)) = listed else {
+        let request = self.request(review, station);
+        let listed = timeout(review.limit, list(&request, [from, to])).await;
+        let Ok([(there, entry), (here, _)]) = listed else {
             return Moved::Overdue;
         };
         let Some(instance) = there.difference(&here).next() else {
@@ -80,11 +80,15 @@ impl MoveTest {
                 false => Moved::AllHere,
             };
         };
-        self.fetch(review, station, instance.clone()).await
+        let request = RetrieveRequest {
+            scope: Scope::Instances(vec![instance.clone()]),
+            ..request
+        };
+        fetch(&request, review.limit).await
     }
 
-    async fn fetch(&self, review: &Review, station: &StationName, instance: Uid) -> Moved {
-        let request = RetrieveRequest {
+    fn request(&self, review: &Review, station: &StationName) -> RetrieveRequest {
+        RetrieveRequest {
             configuration: Arc::clone(&review.configuration),
             // Whose the study is makes no difference to the way that it comes.
             cross_reference: Arc::default(),
@@ -94,74 +98,31 @@ impl MoveTest {
             store: self.store.clone(),
             purpose: Purpose::Retrieve,
             study_instance_uid: self.study_instance_uid.clone(),
-            scope: Scope::Instances(vec![instance]),
+            scope: Scope::Study,
             from: vec![station.clone()],
             regardless: true,
             to: None,
             method: Some(Method::Move),
             dry_run: false,
-        };
-        let began = Instant::now();
-        let (progress, _) = watch::channel(Progress::default());
-        let cancel = CancellationToken::new();
-        let retrieving = retrieve(&request, progress, cancel.clone());
-        tokio::pin!(retrieving);
-        let retrieved = tokio::select! {
-            retrieved = &mut retrieving => retrieved,
-            () = sleep(review.limit) => {
-                // The peer is told, and what came stays.
-                cancel.cancel();
-                retrieving.await
-            }
-        };
-        Moved::Tried(retrieved.map(Box::new), began.elapsed())
-    }
-
-    /// The images that two stations list, and how the first of them ended.
-    async fn list(
-        &self,
-        review: &Review,
-        stations: [usize; 2],
-    ) -> (BTreeSet<Uid>, BTreeSet<Uid>, Option<LedgerEntry>) {
-        let target = |station| Target {
-            station,
-            role: Role::Archive,
-            may_speak_linked: false,
-            skip: None,
-        };
-        let mut asking = LinkedQuery::start(Request {
-            configuration: Arc::clone(&review.configuration),
-            cross_reference: Arc::default(),
-            query: Arc::new(Query {
-                level: Level::Image,
-                study_uids: vec![self.study_instance_uid.clone()],
-                ..Query::default()
-            }),
-            targets: stations.map(target).into(),
-            health: Default::default(),
-            tls: review.tls.clone(),
-            archive: review.archive.clone(),
-            states: None,
-            timeout: None,
-            resting: Default::default(),
-            turns: None,
-        });
-        let (mut listed, mut entry) = ([BTreeSet::new(), BTreeSet::new()], None);
-        while let Some(event) = asking.next().await {
-            match event {
-                Event::Answer(answer) => {
-                    let images = answer.study.series.into_iter().flat_map(|series| series.images);
-                    if let Some(listed) = listed.get_mut(answer.target) {
-                        listed.extend(images.map(|image| image.sop_instance_uid));
-                    }
-                }
-                Event::Ended(ended) if ended.target == 0 => entry = Some(ended.entry),
-                Event::Ended(_) => {}
-            }
         }
-        let [there, here] = listed;
-        (there, here, entry)
     }
+}
+
+async fn fetch(request: &RetrieveRequest, limit: Duration) -> Moved {
+    let began = Instant::now();
+    let (progress, _) = watch::channel(Progress::default());
+    let cancel = CancellationToken::new();
+    let retrieving = retrieve(request, progress, cancel.clone());
+    tokio::pin!(retrieving);
+    let retrieved = tokio::select! {
+        retrieved = &mut retrieving => retrieved,
+        () = sleep(limit) => {
+            // The peer is told, and what came stays.
+            cancel.cancel();
+            retrieving.await
+        }
+    };
+    Moved::Tried(retrieved.map(Box::new), began.elapsed())
 }
 
 /// Judges what came of it.

@@ -95,16 +95,25 @@ pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: 
 
 /// The instances that an archive station lists, or why it doesn't.
 pub(super) async fn list_at(request: &RetrieveRequest, station: usize) -> Result<BTreeSet<Uid>, String> {
-    let never = CancellationToken::new();
-    let mut asked = ask(request, query(request), &[archive(station)], &never).await;
-    match asked.entries.remove(&0) {
-        Some(entry) if entry.outcome == Outcome::Searched => {}
-        entry => return Err(entry.and_then(|entry| entry.detail).unwrap_or_default()),
+    let [(listed, entry)] = list(request, [station]).await;
+    match entry {
+        Some(entry) if entry.outcome == Outcome::Searched => Ok(listed),
+        entry => Err(entry.and_then(|entry| entry.detail).unwrap_or_default()),
     }
-    let copy = asked.copies.remove(&0);
-    Ok(copy
-        .map(|copy| copy.instances.into_keys().collect())
-        .unwrap_or_default())
+}
+
+/// The instances of the study that each of these stations lists, whatever its link flags, and how it ended.
+pub(in crate::link) async fn list<const N: usize>(
+    request: &RetrieveRequest,
+    stations: [usize; N],
+) -> [(BTreeSet<Uid>, Option<LedgerEntry>); N] {
+    let never = CancellationToken::new();
+    let mut asked = ask(request, query(request), &stations.map(archive), &never).await;
+    std::array::from_fn(|target| {
+        let listed = asked.copies.remove(&target).map(|copy| copy.instances);
+        let listed = listed.unwrap_or_default().into_keys().collect();
+        (listed, asked.entries.remove(&target))
+    })
 }
 
 fn query(request: &RetrieveRequest) -> Query {

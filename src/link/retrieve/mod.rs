@@ -26,6 +26,7 @@ mod request;
 mod storing;
 mod wanted;
 
+pub(in crate::link) use copies::list;
 pub use copies::{Instance, instances, sources_to_ask};
 pub use errand::retrieve;
 pub use proposals::{MAX_KINDS, ObjectKind, kinds};
