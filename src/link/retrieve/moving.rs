@@ -3,7 +3,6 @@
 //! Invariant: a source that says nothing for its timeout is waited for only as long as the destination's count grows.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -13,13 +12,10 @@ use super::line::{Line, Trouble, choose, open, tell, tell_end};
 use super::wanted::{Wanted, requests};
 use crate::dimse::{Context, Error, Move, MoveEvent, RetrieveEnd, Status, SubOperations, uids};
 use crate::link::conversation::{CANCEL_WITHIN, address_towards};
+use crate::link::fanout::FAR;
 use crate::model::{AeTitle, Station, Uid, show_duration};
 
 const SERVICES: [&str; 2] = [uids::STUDY_ROOT_MOVE, uids::PATIENT_ROOT_MOVE];
-/// What a response is waited for where something else sets the bound.
-const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Move destination unknown.
-const DESTINATION_UNKNOWN: Status = Status(0xA801);
 
 /// Has the source move what is lacking to the destination.
 pub(super) async fn move_to(errand: &Errand<'_>, copy: &Copy, lacking: &BTreeSet<Uid>) -> Attempt {
@@ -64,10 +60,10 @@ async fn move_all(
         let Some(told) = tell_end(&end) else { continue };
         attempt.detail = Some(told);
         let has_done_nothing = end.sub_operations.completed.unwrap_or_default() == 0;
-        if end.status == DESTINATION_UNKNOWN || has_done_nothing {
+        if end.status == Status::DESTINATION_UNKNOWN || has_done_nothing {
             attempt.hint = Some(hint(errand, errand.station(copy), &destination, line));
         }
-        if end.status == DESTINATION_UNKNOWN {
+        if end.status == Status::DESTINATION_UNKNOWN {
             let detail = format!(
                 "it does not know the move destination {destination}: {}",
                 end.status
