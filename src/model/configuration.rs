@@ -4,9 +4,10 @@
 //! Invariants (checked by `Configuration::check`): station names differ, ignoring case; (AE title, host, port) differ;
 //! there is at most one embedded archive.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use super::{Fingerprint, Invalid, MappingTable, PrefetchRules, Settings, Station, StationName};
+use super::{Fingerprint, Invalid, Kind, MappingTable, PrefetchRules, Settings, Station, StationName};
 
 /// The number of a saved configuration; 0 is the empty one of a new store.
 pub type Generation = u64;
@@ -30,6 +31,15 @@ impl Configuration {
     /// The station of that name, to the letter.
     pub fn station(&self, name: &StationName) -> Option<&Station> {
         self.stations.iter().find(|station| station.name == *name)
+    }
+
+    /// The archive station that studies are brought to, and its place: the one of that name, else the one of the highest
+    /// priority, of several the first by name.
+    pub fn destination(&self, named: Option<&StationName>) -> Option<(usize, &Station)> {
+        let archives = self.stations.iter().enumerate().filter(|(_, station)| {
+            station.kind == Kind::Archive && named.is_none_or(|name| station.name == *name)
+        });
+        archives.min_by_key(|(_, station)| (Reverse(station.priority), &station.name))
     }
 
     /// The stations that are doors to linked clusters.

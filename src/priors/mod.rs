@@ -18,7 +18,7 @@ pub mod runner;
 pub mod wanted;
 pub mod worklist;
 
-use crate::model::{Configuration, Kind, StationName};
+use crate::model::{Configuration, StationName};
 
 /// Why there is nowhere to bring priors to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,15 +36,10 @@ pub fn destination(
     configuration: &Configuration,
     named: Option<&StationName>,
 ) -> Result<StationName, NoDestination> {
-    let stations = configuration.stations.iter();
-    let mut archives = stations.filter(|station| station.kind == Kind::Archive);
-    let station = match named {
-        Some(name) => archives
-            .find(|station| station.name == *name)
-            .ok_or_else(|| NoDestination::NotAnArchive(name.clone()))?,
-        None => archives
-            .min_by_key(|station| (std::cmp::Reverse(station.priority), &station.name))
-            .ok_or(NoDestination::NoArchive)?,
+    let none = || match named {
+        Some(name) => NoDestination::NotAnArchive(name.clone()),
+        None => NoDestination::NoArchive,
     };
+    let (_, station) = configuration.destination(named).ok_or_else(none)?;
     Ok(station.name.clone())
 }

@@ -2,10 +2,8 @@
 //!
 //! Invariant: pure. Our address depends on who looks, and is not here.
 
-use std::cmp::Reverse;
-
 use super::ServiceState;
-use crate::model::{AeTitle, Configuration, Kind, Station, StationName, Uid};
+use crate::model::{AeTitle, Configuration, Station, StationName, Uid};
 
 /// The local cluster, as others are asked about it.
 #[derive(Debug)]
@@ -82,11 +80,7 @@ pub(super) fn destination(
     station: &Station,
     ports: &[u16],
 ) -> Option<Destination> {
-    let archives = configuration
-        .stations
-        .iter()
-        .filter(|it| it.kind == Kind::Archive);
-    let archive = archives.min_by_key(|it| (Reverse(it.priority), &it.name))?;
+    let (_, archive) = configuration.destination(None)?;
     let endpoint = archive.endpoint.as_ref();
     Some(Destination {
         title: station

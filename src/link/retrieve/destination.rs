@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::copies::list_at;
 use super::{RetrieveError, RetrieveRequest};
 use crate::archive::{Archive, ArchiveError};
-use crate::model::{Kind, Station, Uid};
+use crate::model::{Station, Uid};
 
 /// The archive that a study is brought to.
 #[derive(Debug)]
@@ -22,18 +22,12 @@ pub(super) struct Destination<'r> {
 impl<'r> Destination<'r> {
     /// The archive station that the request names, else the one of the highest priority.
     pub(super) async fn of(request: &'r RetrieveRequest) -> Result<Self, RetrieveError> {
-        let stations = request.configuration.stations.iter().enumerate();
-        let archives = stations.filter(|(_, station)| station.kind == Kind::Archive);
-        let chosen = match &request.to {
-            Some(name) => archives
-                .into_iter()
-                .find(|(_, station)| station.name == *name)
-                .ok_or_else(|| RetrieveError::NotAnArchive(name.clone()))?,
-            None => archives
-                .min_by_key(|(_, station)| (std::cmp::Reverse(station.priority), &station.name))
-                .ok_or(RetrieveError::NoArchive)?,
+        let none = || match &request.to {
+            Some(name) => RetrieveError::NotAnArchive(name.clone()),
+            None => RetrieveError::NoArchive,
         };
-        let (index, station) = chosen;
+        let chosen = request.configuration.destination(request.to.as_ref());
+        let (index, station) = chosen.ok_or_else(none)?;
         let archive = match station.is_embedded() {
             true => Some(open(request).await?),
             false => None,
