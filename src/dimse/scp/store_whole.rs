@@ -2,13 +2,16 @@
 //! that one commit may serve them all.
 //!
 //! Invariants: each is answered by its own response, in the order of the requests. No more are taken together than our
-//! window of asynchronous operations holds.
+//! window of asynchronous operations holds, and none after the first [`TOGETHER`] bytes.
 
 use super::Handler;
 use super::find::error_comment;
 use crate::dimse::user_information::WINDOW;
 use crate::dimse::{Association, Command, CommandField, DataSet, Error, Message, Status};
 use crate::model::Uid;
+
+/// How much is held before it is served, in bytes, but for the rest of the last object.
+const TOGETHER: usize = 4 * 1024 * 1024;
 
 /// An object that has come whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +49,15 @@ pub(super) async fn respond<H: Handler>(
     handler: &H,
     caller: &H::Caller,
 ) -> Result<Option<Message>, Error> {
+    let size = |message: &Message| message.data_set.as_ref().map_or(0, Vec::len);
+    let mut held = size(&first);
     let (mut messages, mut next) = (vec![first], None);
-    while messages.len() < usize::from(WINDOW) {
+    while messages.len() < usize::from(WINDOW) && held < TOGETHER {
         match association.receive_at_hand().await? {
-            Some(message) if is_whole_store(association, &message) => messages.push(message),
+            Some(message) if is_whole_store(association, &message) => {
+                held += size(&message);
+                messages.push(message);
+            }
             message => {
                 next = message;
                 break;
