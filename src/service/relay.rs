@@ -3,11 +3,11 @@
 //! Invariants: one task sends to a station at a time, under one snapshot; another generation ends it, and the next one
 //! goes on. What a person should know is logged when it is news.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,9 @@ const PARKED: usize = 100;
 /// How long an association is kept for what may come.
 const LINGER: Duration = Duration::from_secs(5);
 
-type Ended = (StationName, Result<Sent, StoreError>);
+type Ended = Result<Sent, StoreError>;
+/// The stations that are sent to, each by its task.
+type Busy = HashMap<tokio::task::Id, StationName>;
 
 /// Sends what waits for stations, until the service drains.
 pub(super) async fn relay_updates(service: Arc<Service>, store: Store, attribution: Attribution) {
@@ -34,7 +36,7 @@ pub(super) async fn relay_updates(service: Arc<Service>, store: Store, attributi
     let (mut generation, mut wake) = (service.in_force.watch(), service.updates.watch());
     let mut stop = service.drain.child_token();
     let mut sending: JoinSet<Ended> = JoinSet::new();
-    let mut busy: HashSet<StationName> = HashSet::new();
+    let mut busy = Busy::new();
     let mut told: BTreeMap<StationName, String> = BTreeMap::new();
     let mut parked_at = Instant::now();
     loop {
@@ -53,10 +55,12 @@ pub(super) async fn relay_updates(service: Arc<Service>, store: Store, attributi
                 stop = service.drain.child_token();
             }
             Ok(()) = wake.changed() => {}
-            Some(ended) = sending.join_next() => if let Ok((station, ended)) = ended {
-                busy.remove(&station);
-                tell(&mut told, station, ended);
-            },
+            Some(ended) = sending.join_next_with_id() => {
+                let task = ended.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
+                if let Some(station) = busy.remove(&task) {
+                    tell(&mut told, station, ended.map(|(_, ended)| ended));
+                }
+            }
             () = sleep(TICK) => {}
         }
     }
@@ -69,11 +73,11 @@ async fn begin(
     store: &SharedStore,
     stop: &CancellationToken,
     sending: &mut JoinSet<Ended>,
-    busy: &mut HashSet<StationName>,
+    busy: &mut Busy,
 ) -> Result<(), StoreError> {
     let snapshot = service.in_force.pin();
     for station in ready(store, snapshot.configuration()).await? {
-        if !busy.insert(station.name.clone()) {
+        if busy.values().any(|name| *name == station.name) {
             continue;
         }
         let relay = Relay {
@@ -83,22 +87,20 @@ async fn begin(
             store: store.clone(),
             linger: LINGER,
         };
-        let (wake, stop) = (service.updates.watch(), stop.clone());
-        sending.spawn(async move {
-            let sent = relay.send(&station, wake, &stop).await;
-            (station.name, sent)
-        });
+        let (wake, stop, name) = (service.updates.watch(), stop.clone(), station.name.clone());
+        let task = sending.spawn(async move { relay.send(&station, wake, &stop).await });
+        busy.insert(task.id(), name);
     }
     Ok(())
 }
 
-fn tell(told: &mut BTreeMap<StationName, String>, station: StationName, ended: Result<Sent, StoreError>) {
+fn tell(told: &mut BTreeMap<StationName, String>, station: StationName, ended: Result<Ended, JoinError>) {
     let sent = match ended {
-        Ok(sent) => sent,
-        Err(error) => {
-            tracing::warn!("updates to {station} stand still: {}", chain(&error));
-            return;
+        Ok(Ok(sent)) => sent,
+        Ok(Err(error)) => {
+            return tracing::warn!("updates to {station} stand still: {}", chain(&error));
         }
+        Err(error) => return tracing::error!("sending updates to {station} broke off: {error}"),
     };
     if sent.refused > 0 {
         tracing::warn!(
