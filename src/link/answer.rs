@@ -240,7 +240,7 @@ fn fill_linked(answer: &mut StudyAnswer, linked: LinkedAttributes) {
     answer.availability = linked.best_study_location.or(answer.availability);
 }
 
-fn uid(value: &[u8]) -> Option<Uid> {
+pub(super) fn uid(value: &[u8]) -> Option<Uid> {
     std::str::from_utf8(trim_padding(value)).ok()?.parse().ok()
 }
 

@@ -8,7 +8,7 @@ use super::Snapshot;
 use super::listener::Transport;
 use crate::dimse::{AssociationRequest, Rejection, uids};
 use crate::link::answers_as;
-use crate::model::{AeTitle, Caller, Fingerprint, Station, TlsCallers};
+use crate::model::{AeTitle, Asker, Caller, Fingerprint, Station, TlsCallers};
 
 /// Why a caller may not associate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +134,14 @@ impl Calls {
     /// The title it calls as, where that is one.
     pub(super) fn title(&self) -> Option<AeTitle> {
         self.calling.parse().ok()
+    }
+
+    /// As whom it asks, where its title is one.
+    pub(super) fn asker(&self) -> Option<Asker> {
+        Some(Asker::Station {
+            ae_title: self.title()?,
+            address: self.address,
+        })
     }
 
     /// Where it calls from.

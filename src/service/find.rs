@@ -34,7 +34,7 @@ use super::{Service, Snapshot, locked};
 use crate::dimse::{FindEnd, FindRequest, FindResponder, Status, uids};
 use crate::link::policy::{Narrowing, Target, plan};
 use crate::link::{LinkedQuery, Request, keywords};
-use crate::model::{Asker, CrossReference, LedgerId, Query, QueryLedger, Station, StationName, Told};
+use crate::model::{CrossReference, LedgerId, Query, QueryLedger, Station, StationName, Told};
 use crate::store::LinkHealth;
 
 /// Answers a C-FIND of a caller that was admitted.
@@ -75,11 +75,7 @@ pub(super) async fn find(
     query.returned = answering.returned();
     let linked = LinkedQuery::start(link_request(service, &snapshot, query, known, targets.clone()));
     let answered = answering.run(linked, &request.cancelled, &responder).await;
-    if let Some(ae_title) = calls.title() {
-        let asker = Asker::Station {
-            ae_title,
-            address: calls.address(),
-        };
+    if let Some(asker) = calls.asker() {
         service.records.ledger(QueryLedger {
             id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
             at,

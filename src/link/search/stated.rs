@@ -8,11 +8,11 @@ use std::task::Poll;
 
 use dicom_dictionary_std::tags;
 
-use crate::dimse::{DataSet, trim_padding};
+use crate::dimse::DataSet;
 use crate::model::{Level, StudyAnswer, Uid};
 use crate::store::StatedStudy;
 
-use super::super::answer::PatientAnswer;
+use super::super::answer::{self, PatientAnswer};
 use super::super::conversation::Interrupt;
 use super::super::respondent::Found;
 use super::super::stated::{QueryStates, StatedValue};
@@ -77,10 +77,10 @@ impl<'s> Search<'s> {
         waiting: &mut Vec<DataSet>,
         patient: Option<&PatientAnswer>,
     ) -> Result<(), Interrupt> {
-        let studies: Vec<Uid> = waiting.iter().filter_map(study_uid).collect();
-        if studies.is_empty() && waiting.is_empty() {
+        if waiting.is_empty() {
             return Ok(());
         }
+        let studies: Vec<Uid> = waiting.iter().filter_map(study_uid).collect();
         let stated = states.of_studies(studies).await.map_err(Interrupt::States)?;
         for data_set in waiting.drain(..) {
             let Some((study, shown)) = self.read_study(&data_set, patient, Some((states, &stated))) else {
@@ -118,8 +118,7 @@ impl<'s> Search<'s> {
 }
 
 fn study_uid(data_set: &DataSet) -> Option<Uid> {
-    let value = data_set.element(tags::STUDY_INSTANCE_UID)?;
-    std::str::from_utf8(trim_padding(value)).ok()?.parse().ok()
+    answer::uid(data_set.element(tags::STUDY_INSTANCE_UID)?)
 }
 
 /// What the future gives at once, where it does.

@@ -1,7 +1,6 @@
 //! What this cluster adds to its answers in the linked syntax, and what it says of itself at level `CLUSTER`.
 //!
-//! Invariant: only a linked caller gets here. What is not known is left empty: the status of reports is
-//! nobody's yet.
+//! Invariant: only a linked caller gets here. What is not known is left empty.
 
 use dicom_dictionary_std::tags;
 use jiff::Timestamp;

@@ -40,7 +40,7 @@ use super::admission::Calls;
 use super::{Service, Snapshot};
 use crate::dimse::{RetrieveEnd, RetrieveRequest, RetrieveResponder, RetrieveTo, Status, SubOperations};
 use crate::link::keywords;
-use crate::model::{Asker, LedgerId, Level, QueryLedger, Station, Told};
+use crate::model::{LedgerId, Level, QueryLedger, Station, Told};
 
 /// Answers a C-MOVE or C-GET of a caller that was admitted.
 pub(super) async fn retrieve(
@@ -82,11 +82,7 @@ pub(super) async fn retrieve(
         return refused(Status::CANCEL, "");
     };
     let end = deliver(service, &snapshot, station, &asked, &found, sink, responder).await;
-    if let Some(ae_title) = calls.title() {
-        let asker = Asker::Station {
-            ae_title,
-            address: calls.address(),
-        };
+    if let Some(asker) = calls.asker() {
         service.records.ledger(QueryLedger {
             id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
             at,
