@@ -23,7 +23,7 @@ use crate::dimse::{
     RetrieveResponder, ScpOptions, Status, StoreRequest, TlsFailure, TransferSyntax, WholeObject,
     WholeStored, uids,
 };
-use crate::model::{Station, StationName, Uid, accepts_updates};
+use crate::model::{Station, StationName, accepts_updates};
 
 /// Serves the connection until it ends, in whatever way.
 pub(super) async fn serve_connection(
@@ -147,7 +147,6 @@ impl Connection<'_> {
         &self,
         request: &AssociationRequest,
         handshake: &Snapshot,
-        held: HashMap<Uid, Vec<Uid>>,
     ) -> Result<Admission<Caller>, Rejection> {
         let address = request.peer.address.ip();
         let log = |why: &dyn std::fmt::Display| self.service.rejections.log(address, Some(request), why);
@@ -188,7 +187,7 @@ impl Connection<'_> {
             objects: ObjectsServed {
                 taken: if takes_objects { is_storage } else { |_| false },
                 given: is_storage,
-                held,
+                held: HashMap::new(),
             },
         })
     }
@@ -225,11 +224,11 @@ impl Handler for Connection<'_> {
         let asks_for_objects = [uids::STUDY_ROOT_GET, uids::PATIENT_ROOT_GET]
             .iter()
             .any(|get| request.abstract_syntaxes.iter().any(|uid| uid == get));
-        let held = match asks_for_objects {
-            true => held_syntaxes(self.service).await,
-            false => HashMap::new(),
-        };
-        self.decide(request, &waiting.handshake, held)
+        let mut admission = self.decide(request, &waiting.handshake)?;
+        if asks_for_objects {
+            admission.objects.held = held_syntaxes(self.service).await;
+        }
+        Ok(admission)
     }
 
     async fn echo(&self, caller: &Caller) -> Status {
