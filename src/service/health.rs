@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{Error, RequestorOptions, connect, uids};
-use crate::link::tls_failure;
+use crate::link::{calling, tls_failure};
 use crate::model::Station;
 use crate::store::{LinkOutcome, LinkReport, Store};
 
@@ -69,7 +69,7 @@ async fn echo(station: &Station, snapshot: &Snapshot) -> Result<Duration, String
     let Some(endpoint) = &station.endpoint else {
         return Err("it has no address".to_owned());
     };
-    let calling = station.calling_ae.clone().unwrap_or_else(|| settings.ae_title());
+    let calling = calling(station, settings);
     let tls = station.tls.then(|| snapshot.tls().requestor(station)).transpose();
     let options = RequestorOptions {
         tls: tls.map_err(|error| chain(&*error))?,
