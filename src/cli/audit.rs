@@ -138,11 +138,11 @@ fn what(record: &AuditRecord) -> String {
                 .iter()
                 .map(|station| station.as_str())
                 .collect();
-            format!(
-                "asked {} by {}",
-                stations.join(", "),
-                disclosure.keywords.join(", ")
-            )
+            let asked = match &stations[..] {
+                [] => "the store".to_owned(),
+                stations => stations.join(", "),
+            };
+            format!("asked {asked} by {}", disclosure.keywords.join(", "))
         }
         Ok(Event::PatientsLinked(linked)) => patients_linked(&linked),
         Ok(Event::Update(record)) => update_sentence(&record),

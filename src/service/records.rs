@@ -101,9 +101,13 @@ impl RecordWriter {
                 }
             }
             let store = locked(&store);
-            store.record_link_health(&reports)?;
-            store.note_uses(&uses)?;
-            store.record_ledgers(&ledgers)
+            // One that fails costs the others nothing.
+            let written = [
+                store.record_ledgers(&ledgers),
+                store.note_uses(&uses),
+                store.record_link_health(&reports),
+            ];
+            written.into_iter().collect::<Result<(), _>>()
         });
         if let Ok(Err(error)) = written.await {
             tracing::warn!("what queries leave was not kept: {}", chain(&error));

@@ -213,6 +213,12 @@ fn a_dry_run_changes_nothing_and_no_value_is_in_the_audit() {
     );
     assert_eq!(record["detail"]["changed"], json!(["patient_name"]));
     env.impaxlink(&["audit", "verify"]).success();
+    env.impaxlink(&["study", "show", FIRST]).success();
+    let audit = env.impaxlink(&["audit", "list", "--limit", "1"]);
+    assert!(
+        audit.success().contains("asked the store by StudyInstanceUID"),
+        "{audit:#?}"
+    );
 }
 
 #[test]
