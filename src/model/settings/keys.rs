@@ -1,0 +1,260 @@
+//! The keys of `config`, in the order in which they are listed.
+//!
+//! Invariant: every default passes the rule of its key; a test holds them to it.
+
+use super::rules::{
+    is, is_absolute_path, is_count, is_days, is_duration, is_keeping, is_large_count, is_message_length,
+    is_not_empty, is_on_off, is_on_partial, is_pdu_length, is_small_number, is_socket_address,
+    is_tls_callers,
+};
+use super::{
+    ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL, RELOAD_COMMAND, SettingKey,
+    UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD,
+};
+use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
+
+/// Every key, in the order of `config list`.
+pub static SETTING_KEYS: &[SettingKey] = &[
+    key(
+        "ae_title",
+        "IMPAXLINK",
+        "the local cluster's AE title, as SCU and SCP",
+        is::<AeTitle>,
+    ),
+    key(
+        "cluster_name",
+        "",
+        "shown to linked clusters; the host's name where unset",
+        is::<ClusterName>,
+    ),
+    key(
+        "listen",
+        "0.0.0.0:11112",
+        "address and port where the service listens",
+        is_socket_address,
+    ),
+    key(
+        "issuer",
+        "",
+        "issuer of the local cluster's patient IDs",
+        is::<Issuer>,
+    ),
+    key(
+        ARCHIVE_PATH,
+        "",
+        "where the embedded archive keeps its files and index; the folder archive beside the store where unset",
+        is_absolute_path,
+    ),
+    key(
+        RELOAD_COMMAND,
+        "",
+        "run by the shell after each save, for systems that are not ours",
+        is_not_empty,
+    ),
+    key(
+        "reload.timeout",
+        "30s",
+        "how long a reload, or the reload command, may take",
+        is_duration,
+    ),
+    key(
+        "query.on_partial",
+        "success",
+        "final status of our SCP when a linked cluster failed: success or failure",
+        is_on_partial,
+    ),
+    key(
+        "query.local_first",
+        "2s",
+        "how long linked rows wait for the local ones",
+        is_duration,
+    ),
+    key(
+        "query.deadline",
+        "20s",
+        "how long a linked cluster may hold up the end once the others have finished",
+        is_duration,
+    ),
+    key(
+        LEDGER_KEEP_DAYS,
+        "90",
+        "how many days the ledgers of past queries are kept",
+        is_days,
+    ),
+    key(
+        PREFETCH_ON_ARRIVAL,
+        "off",
+        "whether the service brings the priors of a study that arrives: on or off",
+        is_on_off,
+    ),
+    key(
+        "prefetch.keep",
+        "30d",
+        "how long a study of a linked cluster stays in the embedded archive after it was last brought or used",
+        is_keeping,
+    ),
+    key(
+        "prefetch.quiet_time",
+        "1m",
+        "how long nothing more of a study must arrive before it counts as arrived",
+        is_duration,
+    ),
+    key(
+        "prefetch.worklist.station",
+        "",
+        "the station whose modality worklist says who is scheduled",
+        is::<StationName>,
+    ),
+    key(
+        "prefetch.worklist.poll",
+        "",
+        "how often the service asks the worklist for today and tomorrow; never where unset",
+        is_duration,
+    ),
+    key(
+        "prefetch.hours",
+        "",
+        "hours in which priors are brought, like 20:00-06:00; all where unset",
+        is::<DailyWindow>,
+    ),
+    key(
+        "prefetch.concurrency",
+        "2",
+        "priors brought at once from each source, all processes together",
+        is_count,
+    ),
+    key(
+        "prefetch.retries",
+        "3",
+        "how often the sources of a prior are asked again when none gave it",
+        is_small_number,
+    ),
+    key(
+        "prefetch.retry_after",
+        "1m",
+        "how long after the first time; twice as long after each further one",
+        is_duration,
+    ),
+    key(
+        "limits.associations",
+        "200",
+        "associations the service holds at once",
+        is_count,
+    ),
+    key(
+        "limits.associations_per_station",
+        "32",
+        "associations at once from each station",
+        is_count,
+    ),
+    key(
+        ASSOCIATIONS_TO_STATION,
+        "16",
+        "associations at once to each station that queries are put to; others wait their turn",
+        is_count,
+    ),
+    key(
+        "limits.studies",
+        "2000000",
+        "studies the service gives to one query",
+        is_large_count,
+    ),
+    key(
+        "limits.pdu",
+        "131072",
+        "greatest PDU we take, in bytes",
+        is_pdu_length,
+    ),
+    key(
+        "limits.message",
+        "16777216",
+        "greatest data set of a query or answer, in bytes",
+        is_message_length,
+    ),
+    key(
+        "tls.certificate",
+        "",
+        "our certificate and those between it and its authority: a PEM file",
+        is_absolute_path,
+    ),
+    key(
+        "tls.key",
+        "",
+        "the key of our certificate: a PEM file",
+        is_absolute_path,
+    ),
+    key(
+        "tls.authorities",
+        "",
+        "certificates of the authorities that we trust: a PEM file",
+        is_absolute_path,
+    ),
+    key(
+        "tls.listen",
+        "",
+        "address and port where the service listens for TLS; none where unset",
+        is_socket_address,
+    ),
+    key(
+        "tls.callers",
+        "optional",
+        "certificates of callers over TLS: none, optional (stations with --tls show one) or required",
+        is_tls_callers,
+    ),
+    key(
+        UPDATES_KEEP_DAYS,
+        "90",
+        "how many days updates are kept that were applied and delivered",
+        is_days,
+    ),
+    key(
+        UPDATES_MAX_CLOCK_AHEAD,
+        "5m",
+        "how far ahead another cluster's clock may be; an update from further is parked",
+        is_duration,
+    ),
+    key(
+        "timeout.connect",
+        "5s",
+        "for name resolution and the TCP connection",
+        is_duration,
+    ),
+    key(
+        "timeout.association",
+        "10s",
+        "for the answer to an association request",
+        is_duration,
+    ),
+    key(
+        "timeout.artim",
+        "10s",
+        "for the request on a new connection (PS3.8 9.1.5, ARTIM)",
+        is_duration,
+    ),
+    key(
+        "timeout.idle",
+        "10m",
+        "silence after which an association is closed",
+        is_duration,
+    ),
+    key(
+        "timeout.drain",
+        "30s",
+        "for operations under way when the service ends",
+        is_duration,
+    ),
+];
+
+const fn key(
+    name: &'static str,
+    default: &'static str,
+    description: &'static str,
+    check: fn(&str) -> Result<(), Invalid>,
+) -> SettingKey {
+    SettingKey {
+        name,
+        default,
+        description,
+        check,
+    }
+}
