@@ -231,6 +231,9 @@ fn without_a_service_a_command_sends_itself() {
     assert_eq!(b.comments(STUDY).as_deref(), Some("by hand"));
     b.kill();
     assert_eq!(update("nobody there").status, Some(3));
+    let again = update("nobody there");
+    assert_eq!(again.status, Some(3), "unchanged, and still not there");
+    assert!(again.stderr.contains("unchanged"), "{}", again.stderr);
     let remove = a.service.env.impaxlink(&["station", "remove", "SITEB"]);
     assert_eq!(remove.status, Some(1), "{}", remove.stderr);
     b.restart();

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no value of a field reaches the audit's command line. What is saved is told with the stations it goes to.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,7 +21,7 @@ use crate::cli::updates::sending::{deliver, wake};
 use crate::cli::value::{self, without_value};
 use crate::cli::view::Document;
 use crate::model::{PatientIdKey, StateField, StationName, StatusFallsBack, Uid, parse_duration};
-use crate::store::{Access, Draft, Made, Store};
+use crate::store::{Access, Draft, Made, OutboxFilter, OutboxState, Store};
 
 /// Change what is known of a study, here and in the linked clusters that take updates.
 ///
@@ -59,7 +60,8 @@ pub struct UpdateArgs {
     /// Tell the change and make none
     #[arg(long)]
     dry_run: bool,
-    /// Wait until every station it goes to has it; the exit status is 3 where one could not take it, 5 when time is up
+    /// Wait until every station it goes to has it, or, where nothing changes, the study's earlier changes; the exit status
+    /// is 3 where one could not take it, 5 when time is up
     #[arg(long, conflicts_with_all = ["from", "dry_run"])]
     wait: bool,
     /// How long to wait
@@ -121,14 +123,34 @@ pub fn run(ui: &mut Ui, args: UpdateArgs) -> anyhow::Result<ExitStatus> {
     };
     let made = make(&store, &by, &draft, args.dry_run)?.map_err(falls_back)?;
     tell(ui, &draft, &made, args.dry_run)?;
-    match &made.update {
-        Some(update) if args.wait => deliver(ui, store, &made.relayed_to, Some(&update.id), args.timeout),
-        Some(_) if !args.dry_run => {
-            wake(ui);
-            Ok(ExitStatus::Done)
-        }
-        _ => Ok(ExitStatus::Done),
+    if args.wait {
+        return wait(ui, store, &draft, &made, args.timeout);
     }
+    if made.update.is_some() && !args.dry_run {
+        wake(ui);
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// Waits for the change, or, where all was so already, for what the study's earlier changes still have on the way.
+fn wait(ui: &Ui, store: Store, draft: &Draft, made: &Made, timeout: Duration) -> anyhow::Result<ExitStatus> {
+    let update = made.update.as_ref().map(|update| update.id.clone());
+    let Some(update) = update else {
+        let meant = OutboxFilter {
+            study: Some(draft.study.clone()),
+            ..OutboxFilter::default()
+        };
+        let rows = store.outbox(&meant, None)?.into_iter();
+        let waiting = rows.filter(|row| row.state != OutboxState::Delivered);
+        let stations: BTreeSet<StationName> = waiting.map(|row| row.station).collect();
+        let stations: Vec<StationName> = stations.into_iter().collect();
+        return deliver(ui, store, &stations, Some(&meant), timeout);
+    };
+    let meant = OutboxFilter {
+        update: Some(update),
+        ..OutboxFilter::default()
+    };
+    deliver(ui, store, &made.relayed_to, Some(&meant), timeout)
 }
 
 fn make(

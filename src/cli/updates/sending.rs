@@ -21,7 +21,7 @@ use crate::cli::station::not_found;
 use crate::cli::value;
 use crate::cli::view::Items;
 use crate::link::tls::LinkTls;
-use crate::model::{Configuration, Station, StationName, Uid, parse_duration, relay_targets};
+use crate::model::{Configuration, Station, StationName, parse_duration, relay_targets};
 use crate::service::control;
 use crate::store::{Access, OutboxFilter, OutboxState, SharedStore, Store};
 use crate::updates::relay::Relay;
@@ -148,13 +148,13 @@ pub fn wake(ui: &Ui) {
     let _ = control::send_updates(ui.store_path(), LIMIT);
 }
 
-/// Has what is queued for these stations sent, or that update alone is waited for; the exit status tells whether all was
-/// delivered.
+/// Has what is queued for these stations sent, and waits for it, or for what is meant alone; the exit status tells whether
+/// all of that was delivered.
 pub fn deliver(
     ui: &Ui,
     store: Store,
     stations: &[StationName],
-    update: Option<&Uid>,
+    meant: Option<&OutboxFilter>,
     timeout: Duration,
 ) -> anyhow::Result<ExitStatus> {
     for station in stations {
@@ -166,7 +166,7 @@ pub fn deliver(
         if !does_service_send {
             send_here(ui, stations, deadline.saturating_duration_since(Instant::now()))?;
         }
-        let left = left(&store, stations, update)?;
+        let left = left(&store, stations, meant)?;
         let peers = store.relay_peers()?;
         let is_stuck = |station: &StationName| peers.get(station).is_some_and(|peer| peer.trouble.is_some());
         let has_refused = left.values().any(|left| left.parked > 0);
@@ -198,15 +198,11 @@ struct Left {
 fn left(
     store: &Store,
     stations: &[StationName],
-    update: Option<&Uid>,
+    meant: Option<&OutboxFilter>,
 ) -> anyhow::Result<BTreeMap<StationName, Left>> {
     let mut left: BTreeMap<StationName, Left> = BTreeMap::new();
-    if let Some(update) = update {
-        let filter = OutboxFilter {
-            update: Some(update.clone()),
-            ..OutboxFilter::default()
-        };
-        for row in store.outbox(&filter, None)? {
+    if let Some(filter) = meant {
+        for row in store.outbox(filter, None)? {
             let left = left.entry(row.station).or_default();
             match row.state {
                 OutboxState::Queued => left.queued += 1,
