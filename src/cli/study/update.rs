@@ -17,7 +17,7 @@ use crate::cli::change::reason;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::query::filters::patient_id;
-use crate::cli::updates::sending::{deliver, wake};
+use crate::cli::updates::sending::{deliver_or_tell, wake};
 use crate::cli::value::{self, without_value};
 use crate::cli::view::Document;
 use crate::model::{PatientIdKey, StateField, StationName, StatusFallsBack, Uid, parse_duration};
@@ -144,13 +144,13 @@ fn wait(ui: &Ui, store: Store, draft: &Draft, made: &Made, timeout: Duration) ->
         let waiting = rows.filter(|row| row.state != OutboxState::Delivered);
         let stations: BTreeSet<StationName> = waiting.map(|row| row.station).collect();
         let stations: Vec<StationName> = stations.into_iter().collect();
-        return deliver(ui, store, &stations, Some(&meant), timeout);
+        return deliver_or_tell(ui, &store, &stations, &meant, timeout);
     };
     let meant = OutboxFilter {
         update: Some(update),
         ..OutboxFilter::default()
     };
-    deliver(ui, store, &made.relayed_to, Some(&meant), timeout)
+    deliver_or_tell(ui, &store, &made.relayed_to, &meant, timeout)
 }
 
 fn make(

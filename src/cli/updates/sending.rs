@@ -76,40 +76,71 @@ pub fn send(ui: &mut Ui, args: SendArgs) -> anyhow::Result<ExitStatus> {
     let store = ui.store(Access::ReadWrite)?;
     let stations = targets(&store.configuration()?, args.station.as_ref())?;
     let names: Vec<StationName> = stations.iter().map(|station| station.name.clone()).collect();
-    let status = deliver(ui, store, &names, None, args.timeout)?;
-    let store = ui.store(Access::ReadOnly)?;
-    let (lengths, peers) = (store.queue_lengths()?, store.relay_peers()?);
-    let items: Vec<SentView> = names
-        .into_iter()
-        .map(|station| {
-            let length = lengths.get(&station).copied().unwrap_or_default();
-            let trouble = peers.get(&station).and_then(|peer| peer.trouble.as_ref());
-            SentView {
-                queued: length.queued,
-                parked: length.parked,
-                detail: trouble.map(|trouble| trouble.reason.clone()),
-                station,
-            }
-        })
-        .collect();
+    let status = deliver(ui, &store, &names, None, args.timeout)?;
+    let items = sent(&store, &names, None)?;
     match ui.format() {
         Format::Json | Format::Ndjson => ui.json(&Items::new(items))?,
         Format::DicomJson => return Err(ui.refuse_format()),
-        Format::Table | Format::Csv => {
-            for item in &items {
-                let why = item
-                    .detail
-                    .as_ref()
-                    .map_or(String::new(), |why| format!(": {why}"));
-                let (queued, parked) = (item.queued, item.parked);
-                ui.notice(&match (queued, parked, why.is_empty()) {
-                    (0, 0, true) => format!("{}: all delivered", item.station),
-                    _ => format!("{}: {queued} queued, {parked} refused{why}", item.station),
-                });
-            }
-        }
+        Format::Table | Format::Csv => items.iter().for_each(|item| item.tell(ui)),
     }
     Ok(status)
+}
+
+/// Has what is meant sent to these stations and waits for it, as [`deliver`] does; tells who could not take it.
+pub fn deliver_or_tell(
+    ui: &Ui,
+    store: &Store,
+    stations: &[StationName],
+    meant: &OutboxFilter,
+    timeout: Duration,
+) -> anyhow::Result<ExitStatus> {
+    let status = deliver(ui, store, stations, Some(meant), timeout)?;
+    if status != ExitStatus::Done {
+        let sent = sent(store, stations, Some(meant))?;
+        sent.iter()
+            .filter(|item| !item.is_done())
+            .for_each(|item| item.tell(ui));
+    }
+    Ok(status)
+}
+
+/// How it stands with each of the stations.
+fn sent(
+    store: &Store,
+    stations: &[StationName],
+    meant: Option<&OutboxFilter>,
+) -> anyhow::Result<Vec<SentView>> {
+    let (mut left, peers) = (left(store, stations, meant)?, store.relay_peers()?);
+    let sent = stations.iter().map(|station| {
+        let left = left.remove(station).unwrap_or_default();
+        let trouble = peers.get(station).and_then(|peer| peer.trouble.as_ref());
+        SentView {
+            station: station.clone(),
+            queued: left.queued,
+            parked: left.parked,
+            detail: trouble.map(|trouble| trouble.reason.clone()),
+        }
+    });
+    Ok(sent.collect())
+}
+
+impl SentView {
+    fn is_done(&self) -> bool {
+        self.queued == 0 && self.parked == 0 && self.detail.is_none()
+    }
+
+    fn tell(&self, ui: &Ui) {
+        if self.is_done() {
+            return ui.notice(&format!("{}: all delivered", self.station));
+        }
+        let (station, queued, parked) = (&self.station, self.queued, self.parked);
+        let why = match &self.detail {
+            Some(why) => format!(": {why}"),
+            None if parked > 0 => ": 'impaxlink updates list' says why".to_owned(),
+            None => String::new(),
+        };
+        ui.warning(&format!("{station}: {queued} queued, {parked} refused{why}"));
+    }
 }
 
 /// Runs `updates resync`.
@@ -150,9 +181,9 @@ pub fn wake(ui: &Ui) {
 
 /// Has what is queued for these stations sent, and waits for it, or for what is meant alone; the exit status tells whether
 /// all of that was delivered.
-pub fn deliver(
+fn deliver(
     ui: &Ui,
-    store: Store,
+    store: &Store,
     stations: &[StationName],
     meant: Option<&OutboxFilter>,
     timeout: Duration,
@@ -166,7 +197,7 @@ pub fn deliver(
         if !does_service_send {
             send_here(ui, stations, deadline.saturating_duration_since(Instant::now()))?;
         }
-        let left = left(&store, stations, meant)?;
+        let left = left(store, stations, meant)?;
         let peers = store.relay_peers()?;
         let is_stuck = |station: &StationName| peers.get(station).is_some_and(|peer| peer.trouble.is_some());
         let has_refused = left.values().any(|left| left.parked > 0);
