@@ -13,12 +13,12 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::ArchiveError;
 use super::description::Description;
 use super::folders::Folder;
 use super::index::{Placement, insert, placement};
 use super::layout::{Layout, remove_file, sync_folder};
 use super::removal;
+use super::{ArchiveError, arrivals};
 
 /// The most that is committed at once.
 const MAX_BATCH: usize = 512;
@@ -32,6 +32,8 @@ pub(super) struct Received {
     /// Held until the row is committed.
     pub(super) folder: Arc<Folder>,
     pub(super) place: Place,
+    /// Whether it is among the arrivals once it is stored.
+    pub(super) is_acquired: bool,
 }
 
 /// Where a received file goes.
@@ -196,10 +198,16 @@ fn make_last(layout: &Layout, transaction: Transaction<'_>, placed: &[Job]) -> R
             description,
             placement,
             place,
+            is_acquired,
             ..
         } = received;
         match place {
-            Place::Stored => insert(&transaction, description, placement)?,
+            Place::Stored => {
+                let inserted = insert(&transaction, description, placement)?;
+                if *is_acquired {
+                    arrivals::list(&transaction, inserted, false)?;
+                }
+            }
             Place::Aside(name) => insert_aside(&transaction, name, description, placement)?,
         }
     }

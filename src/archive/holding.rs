@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::object::ObjectFile;
 use super::{Archive, ArchiveError, StoredInstance};
-use crate::model::{AeTitle, IMPLEMENTATION_CLASS_UID, Uid};
+use crate::model::{AeTitle, Uid};
 
 /// What was stored of a study at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,11 +79,7 @@ impl Archive {
         };
         for instance in instances {
             let object = ObjectFile::open(&instance.path)?;
-            // A file that was written elsewhere tells of its way to that place.
-            let meta = object
-                .map(|object| object.meta)
-                .filter(|meta| meta.implementation_class_uid == IMPLEMENTATION_CLASS_UID);
-            match meta.and_then(|meta| meta.source_ae_title.parse().ok()) {
+            match object.and_then(|object| object.sender()) {
                 Some(sender) => drop(holding.senders.insert(sender)),
                 None => holding.was_imported = true,
             }

@@ -74,10 +74,12 @@ type Report = (PathBuf, Result<Imported, ArchiveError>);
 
 impl Archive {
     /// Takes files, and all files in folders. `progress` hears of each file what became of it, and the counts so far; it
-    /// may break off, and then the files at hand are still finished.
+    /// may break off, and then the files at hand are still finished. With `is_acquired` what is stored is among the
+    /// [arrivals](Archive::arrivals).
     pub fn import(
         &self,
         paths: &[PathBuf],
+        is_acquired: bool,
         mut progress: impl FnMut(&Path, &Imported, &ImportCounts) -> ControlFlow<()>,
     ) -> Result<ImportCounts, ArchiveError> {
         let (found, files) = sync_channel::<PathBuf>(WORKERS * 4);
@@ -87,7 +89,7 @@ impl Archive {
         thread::scope(|scope| {
             for _ in 0..WORKERS {
                 let (files, report) = (Arc::clone(&files), report.clone());
-                scope.spawn(move || self.work(&files, &report));
+                scope.spawn(move || self.work(&files, &report, is_acquired));
             }
             // Only the workers keep the walk going: it ends with them.
             drop(files);
@@ -103,11 +105,11 @@ impl Archive {
         })
     }
 
-    fn work(&self, files: &Mutex<Receiver<PathBuf>>, report: &SyncSender<Report>) {
+    fn work(&self, files: &Mutex<Receiver<PathBuf>>, report: &SyncSender<Report>, is_acquired: bool) {
         loop {
             let next = files.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(path) = next else { return };
-            let imported = self.import_file(&path);
+            let imported = self.import_file(&path, is_acquired);
             if report.send((path, imported)).is_err() {
                 return;
             }
@@ -115,7 +117,7 @@ impl Archive {
     }
 
     /// An error is one of the archive; one of the file is `Imported`'s.
-    fn import_file(&self, path: &Path) -> Result<Imported, ArchiveError> {
+    fn import_file(&self, path: &Path, is_acquired: bool) -> Result<Imported, ArchiveError> {
         let object = match ObjectFile::open(path) {
             Ok(Some(object)) => object,
             Ok(None) => return Ok(Imported::NotDicom),
@@ -129,7 +131,7 @@ impl Archive {
             Ok(false) => {}
             Err(error) => return Ok(Imported::Unreachable(error)),
         }
-        match Incoming::copy(self, object) {
+        match Incoming::copy(self, object, is_acquired) {
             Ok(outcome) => Ok(Imported::Taken(outcome)),
             Err(error @ (ArchiveError::Unreadable(_) | ArchiveError::NoPlace(_))) => {
                 Ok(Imported::Damaged(error))

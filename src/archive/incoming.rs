@@ -52,6 +52,7 @@ pub enum Outcome {
 pub struct Incoming {
     archive: Archive,
     announced: Option<Announced>,
+    is_acquired: bool,
     transfer_syntax_uid: String,
     data_set_offset: u64,
     bytes: u64,
@@ -62,7 +63,11 @@ pub struct Incoming {
 
 impl Incoming {
     /// Begins to receive an object over the network.
-    pub(super) fn announced(archive: &Archive, announced: Announced) -> Result<Self, ArchiveError> {
+    pub(super) fn announced(
+        archive: &Archive,
+        announced: Announced,
+        is_acquired: bool,
+    ) -> Result<Self, ArchiveError> {
         let Announced {
             sop_class_uid,
             sop_instance_uid,
@@ -79,13 +84,19 @@ impl Incoming {
         let mut incoming = Self::begin(archive, transfer_syntax_uid.as_str(), opening.len() as u64)?;
         incoming.put(&opening)?;
         incoming.announced = Some(announced);
+        incoming.is_acquired = is_acquired;
         Ok(incoming)
     }
 
     /// Takes a whole DICOM file.
-    pub(super) fn copy(archive: &Archive, object: ObjectFile) -> Result<Outcome, ArchiveError> {
+    pub(super) fn copy(
+        archive: &Archive,
+        object: ObjectFile,
+        is_acquired: bool,
+    ) -> Result<Outcome, ArchiveError> {
         let offset = object.meta.data_set_offset;
         let mut incoming = Self::begin(archive, &object.meta.transfer_syntax_uid, offset)?;
+        incoming.is_acquired = is_acquired;
         let path = incoming.temporary.path.clone();
         let mut source = object.into_whole().map_err(ArchiveError::io("read for", &path))?;
         let mut opening = vec![0; usize::try_from(offset).unwrap_or_default()];
@@ -115,6 +126,7 @@ impl Incoming {
         Ok(Incoming {
             archive: archive.clone(),
             announced: None,
+            is_acquired: false,
             transfer_syntax_uid: transfer_syntax_uid.to_owned(),
             data_set_offset,
             bytes: 0,
@@ -156,6 +168,7 @@ impl Incoming {
         let mut finished = Finished {
             archive: self.archive,
             description,
+            is_acquired: self.is_acquired,
             placement: Placement {
                 folder: self.temporary.folder.number,
                 transfer_syntax_uid: self.transfer_syntax_uid,
@@ -217,6 +230,7 @@ impl Drop for Temporary {
 struct Finished {
     archive: Archive,
     description: Description,
+    is_acquired: bool,
     placement: Placement,
     file: File,
     is_synced: bool,
@@ -254,6 +268,7 @@ impl Finished {
             placement: self.placement.clone(),
             folder: Arc::clone(&self.temporary.folder),
             place,
+            is_acquired: self.is_acquired,
         })?;
         Ok((committed == Committed::Done).then_some(outcome))
     }

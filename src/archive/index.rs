@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rusqlite_migration::{M, Migrations};
 
-pub(super) use self::insert::{describe_patient, insert};
+pub(super) use self::insert::{Inserted, describe_patient, insert};
 use super::ArchiveError;
 use super::layout::{create_file, remove_file};
 
@@ -29,6 +29,7 @@ const IDLE_READERS: usize = 16;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_first.sql")),
     M::up(include_str!("migrations/0002_removal.sql")),
+    M::up(include_str!("migrations/0003_arrivals.sql")),
 ];
 static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| Migrations::from_slice(STEPS));
 

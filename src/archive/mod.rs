@@ -20,9 +20,11 @@
 //! - `query`, `matching`, `temporal`, `fold`, `find`: searching
 //! - `import`, `retrieve`: taking files in, and giving them out
 //! - `holding`, `removal`: looking at what is stored of a study, and removing it
+//! - `arrivals`: what was acquired here, until others have been told of it
 //!
 //! Start reading at `incoming`, and at `find`. Not here: associations, statuses, who may ask.
 
+mod arrivals;
 mod attributes;
 mod catalogue;
 mod committer;
@@ -51,6 +53,7 @@ mod temporal;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use arrivals::{Arrival, ArrivedStudy};
 pub use attributes::{Attribute, Attributes, Value};
 pub use description::NoPlace;
 pub use error::ArchiveError;
@@ -123,7 +126,13 @@ impl Archive {
 
     /// Begins to receive an object.
     pub fn receive(&self, announced: Announced) -> Result<Incoming, ArchiveError> {
-        Incoming::announced(self, announced)
+        Incoming::announced(self, announced, false)
+    }
+
+    /// Begins to receive an object that was acquired in this cluster: once stored it is among the
+    /// [arrivals](Archive::arrivals).
+    pub fn acquire(&self, announced: Announced) -> Result<Incoming, ArchiveError> {
+        Incoming::announced(self, announced, true)
     }
 }
 

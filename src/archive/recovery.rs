@@ -9,7 +9,6 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::ArchiveError;
 use super::committer::insert_aside;
 use super::description::Description;
 use super::index::{self, Placement, insert, placement, set_durable};
@@ -17,6 +16,7 @@ use super::layout::{Layout, aside_name, file_name, is_incoming, names_in, remove
 use super::lock::ArchiveLock;
 use super::object::{ObjectFile, are_equal, data_set, digest};
 use super::removal;
+use super::{ArchiveError, arrivals};
 
 /// How many files are put into the index in one transaction.
 const BATCH: usize = 1000;
@@ -32,6 +32,14 @@ pub struct Recovered {
     pub unreadable: u64,
 }
 
+/// What of the adopted files is listed besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    Nothing,
+    /// Who sent them may send them no more, now that they are stored.
+    Arrivals,
+}
+
 /// Looks through the folders in use, and releases them.
 pub(super) fn recover(layout: &Layout, connection: &mut Connection) -> Result<Recovered, ArchiveError> {
     removal::finish(layout, connection)?;
@@ -41,7 +49,14 @@ pub(super) fn recover(layout: &Layout, connection: &mut Connection) -> Result<Re
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for &folder in &in_use {
-        adopt_folder(layout, connection, folder, &mut recovered, &mut |_| {})?;
+        adopt_folder(
+            layout,
+            connection,
+            folder,
+            Lists::Arrivals,
+            &mut recovered,
+            &mut |_| {},
+        )?;
     }
     adopt_aside(layout, connection, &mut recovered)?;
     if !in_use.is_empty() {
@@ -67,9 +82,17 @@ pub fn reindex(root: &Path, mut progress: impl FnMut(&Recovered)) -> Result<Reco
     let mut recovered = Recovered::default();
     for folder in layout.folders()? {
         connection.execute("INSERT INTO folder (number, in_use) VALUES (?1, 0)", [folder])?;
-        adopt_folder(&layout, &mut connection, folder, &mut recovered, &mut progress)?;
+        adopt_folder(
+            &layout,
+            &mut connection,
+            folder,
+            Lists::Nothing,
+            &mut recovered,
+            &mut progress,
+        )?;
     }
     adopt_aside(&layout, &mut connection, &mut recovered)?;
+    take_arrivals_over(&layout, &mut connection)?;
     progress(&recovered);
     connection.pragma_update(None, "journal_mode", "DELETE")?;
     connection.close().map_err(|(_, error)| error)?;
@@ -88,6 +111,22 @@ fn finish_removals(layout: &Layout) -> Result<(), ArchiveError> {
     let finished = index::open_for_writing(&path).and_then(|mut old| removal::finish(layout, &mut old));
     match finished {
         Err(ArchiveError::Index(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Lists again what the old index lists as arrived, as far as it can be read.
+fn take_arrivals_over(layout: &Layout, connection: &mut Connection) -> Result<(), ArchiveError> {
+    let path = layout.index();
+    if !path.exists() {
+        return Ok(());
+    }
+    let taken = index::open_for_writing(&path).and_then(|mut old| {
+        index::migrate(&path, &mut old)?;
+        Ok(arrivals::take_over(&old, connection)?)
+    });
+    match taken {
+        Err(ArchiveError::Index(_) | ArchiveError::MadeByNewer(_)) => Ok(()),
         other => other,
     }
 }
@@ -117,6 +156,7 @@ fn adopt_folder(
     layout: &Layout,
     connection: &mut Connection,
     folder: i64,
+    lists: Lists,
     recovered: &mut Recovered,
     progress: &mut impl FnMut(&Recovered),
 ) -> Result<(), ArchiveError> {
@@ -149,7 +189,7 @@ fn adopt_folder(
     for batch in files.chunks(BATCH) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (_, name) in batch {
-            match adopt(layout, &transaction, folder, name)? {
+            match adopt(layout, &transaction, folder, name, lists)? {
                 true => recovered.adopted += 1,
                 false => recovered.unreadable += 1,
             }
@@ -161,7 +201,13 @@ fn adopt_folder(
 }
 
 /// Puts a file into the index; `false` where it is no whole object or has another's name.
-fn adopt(layout: &Layout, transaction: &Connection, folder: i64, name: &str) -> Result<bool, ArchiveError> {
+fn adopt(
+    layout: &Layout,
+    transaction: &Connection,
+    folder: i64,
+    name: &str,
+    lists: Lists,
+) -> Result<bool, ArchiveError> {
     let path = layout.folder(folder).join(name);
     let Some((description, placement_here)) = read(&path, folder)? else {
         return Ok(false);
@@ -171,7 +217,10 @@ fn adopt(layout: &Layout, transaction: &Connection, folder: i64, name: &str) -> 
         return Ok(false);
     }
     let Some(stored) = placement(transaction, uid)? else {
-        insert(transaction, &description, &placement_here)?;
+        let inserted = insert(transaction, &description, &placement_here)?;
+        if lists == Lists::Arrivals {
+            arrivals::list(transaction, inserted, true)?;
+        }
         return Ok(true);
     };
     let stored_path = layout.file(stored.folder, uid);

@@ -43,6 +43,16 @@ impl PatientAnswer {
     }
 }
 
+/// The issuer of a station's patient IDs where its answers name none: the station's own, for an archive of the local
+/// cluster that has none `local`, the cluster's.
+pub fn issuer_of_answers<'i>(station: &'i Station, local: Option<&'i Issuer>) -> Option<&'i Issuer> {
+    match &station.issuers[..] {
+        [issuer] => Some(issuer),
+        [] if station.kind == Kind::Archive => local,
+        _ => None,
+    }
+}
+
 /// Reads the answers of one station.
 #[derive(Debug)]
 pub struct AnswerReader {
@@ -58,14 +68,9 @@ impl AnswerReader {
     /// A reader that takes what answers leave open from the station, and from the local cluster's issuer where the
     /// station is one of its archives.
     pub fn new(station: &Station, local_issuer: Option<&Issuer>) -> Self {
-        let of_station = match &station.issuers[..] {
-            [issuer] => Some(issuer),
-            [] if station.kind == Kind::Archive => local_issuer,
-            _ => None,
-        };
         AnswerReader {
             charset: station.charset.clone(),
-            domain: match of_station {
+            domain: match issuer_of_answers(station, local_issuer) {
                 Some(issuer) => IssuerDomain::Named(issuer.clone()),
                 None => IssuerDomain::Inferred(station.name.clone()),
             },

@@ -60,6 +60,9 @@ pub const UPDATES_KEEP_DAYS: &str = "updates.keep_days";
 /// How far in the future the origin of an update may say it is.
 pub const UPDATES_MAX_CLOCK_AHEAD: &str = "updates.max_clock_ahead";
 
+/// How long nothing more of a study must arrive before linked clusters are told of its new objects.
+pub const UPDATES_QUIET: &str = "updates.quiet";
+
 /// How many associations to each station are open at once.
 pub const ASSOCIATIONS_TO_STATION: &str = "limits.associations_to_station";
 

@@ -13,6 +13,7 @@
 //! - `cross_reference`: which patient IDs are one person's
 //! - `prefetch`, `arriving`: priors brought when a study arrives or is scheduled, and the queue of them
 //! - `schedule`, `health`: whether links answer
+//! - `announce`: objects that were acquired here, told to linked clusters
 //! - `update`: updates that linked clusters send; `relay`: those that are sent to them
 //! - `notify`: what the service manager is told
 //!
@@ -20,6 +21,7 @@
 //! runs on an async thread.
 
 mod admission;
+mod announce;
 mod arriving;
 mod association;
 mod conflicts;

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::announce::announce_arrivals;
 use super::arriving::ArrivingStudies;
 use super::conflicts::Conflicts;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
@@ -136,7 +137,7 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     let (records, record_writer) = Records::new(open()?);
     let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
     let (updates, keeper) = Updates::new(open()?, attribution.clone());
-    let relayed = open()?;
+    let (relayed, announcing) = (open()?, open()?);
     let service = new_service(&store, snapshot, bound.local(), records, known_patients, updates);
     let service = Arc::new(service);
     let listening = bound.serve(&service, Transport::Plain);
@@ -151,6 +152,11 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     service
         .connections
         .spawn(relay_updates(Arc::clone(&service), relayed, attribution.clone()));
+    service.connections.spawn(announce_arrivals(
+        Arc::clone(&service),
+        announcing,
+        attribution.clone(),
+    ));
     tokio::spawn(expire_visitors(Arc::clone(&service), copies, attribution));
     prefetch.start(&service);
     tokio::spawn(notify::keep_watchdog_quiet());

@@ -9,7 +9,7 @@ use super::{Service, chain};
 use crate::archive::{Announced, ArchiveError, Outcome};
 use crate::dimse::{IncomingObject, Status, StoreRequest, uids};
 use crate::link::EmbeddedArchive;
-use crate::model::{AeTitle, PREFETCH_ON_ARRIVAL, Settings, StationName, Uid};
+use crate::model::{AeTitle, PREFETCH_ON_ARRIVAL, Settings, StationName, Uid, relay_targets};
 
 /// How many fragments wait to be written.
 const WAITING_FRAGMENTS: usize = 8;
@@ -40,6 +40,9 @@ pub(super) async fn store(
         return Status::NOT_AUTHORIZED;
     }
     let source = stations.iter().find(|known| known.name == *station);
+    // What a linked cluster sends is a visitor: it has no visitors of its own, and is no news.
+    let is_acquired = source.is_none_or(|station| !station.is_linked());
+    let is_news = is_acquired && relay_targets(snapshot.configuration(), None).next().is_some();
     let announced = Announced {
         sop_class_uid: request.context.sop_class_uid,
         sop_instance_uid: request.sop_instance_uid,
@@ -48,7 +51,8 @@ pub(super) async fn store(
     };
     let (fragments, to_write) = mpsc::channel(WAITING_FRAGMENTS);
     let (archive, settings) = (service.archive.clone(), snapshot.settings().clone());
-    let writing = tokio::task::spawn_blocking(move || write(&archive, &settings, announced, to_write));
+    let writing =
+        tokio::task::spawn_blocking(move || write(&archive, &settings, announced, is_news, to_write));
     loop {
         let fragment = match object.next().await {
             Ok(Some(bytes)) => Fragment::Bytes(bytes),
@@ -65,8 +69,6 @@ pub(super) async fn store(
     drop(fragments);
     match writing.await {
         Ok(Ok(Some((outcome, study)))) => {
-            // What a linked cluster sends is a visitor: it has no visitors of its own.
-            let is_acquired = source.is_none_or(|station| !station.is_linked());
             if outcome == Outcome::Stored && is_acquired && snapshot.settings().is_on(PREFETCH_ON_ARRIVAL) {
                 service.arriving.note(study);
             }
@@ -100,9 +102,14 @@ fn write(
     archive: &EmbeddedArchive,
     settings: &Settings,
     announced: Announced,
+    is_news: bool,
     mut fragments: mpsc::Receiver<Fragment>,
 ) -> Result<Option<(Outcome, Uid)>, ArchiveError> {
-    let mut incoming = archive.open(settings)?.receive(announced)?;
+    let archive = archive.open(settings)?;
+    let mut incoming = match is_news {
+        true => archive.acquire(announced)?,
+        false => archive.receive(announced)?,
+    };
     while let Some(fragment) = fragments.blocking_recv() {
         match fragment {
             Fragment::Bytes(bytes) => incoming.write(&bytes)?,

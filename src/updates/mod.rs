@@ -2,12 +2,15 @@
 //!
 //! - [`object`]: an update as it travels
 //! - [`conversation`]: the association over which they are sent, with a cluster that has shown who it is
+//! - [`announce`]: updates made of objects that were acquired here; `objects`: what both have to name them
 //! - [`relay`]: the queue of each station, sent until delivered
 //!
 //! Invariants: nothing is sent to a peer that has not shown that it is the cluster we know. What is kept of updates, and
 //! the rules by which they are applied, are `store`'s and `model`'s. Start reading at [`relay`].
 
+pub mod announce;
 pub mod conversation;
 pub mod object;
+mod objects;
 pub mod relay;
 mod wait;

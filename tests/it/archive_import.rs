@@ -78,7 +78,7 @@ fn an_import_can_be_broken_off_and_continued() {
         fs::write(source.join(format!("{number}")), dicom_file(&Object::new(number))).unwrap();
     });
     let paths = [source.clone()];
-    let counts = archive.import(&paths, |_, _, counts| match counts.stored {
+    let counts = archive.import(&paths, false, |_, _, counts| match counts.stored {
         10.. => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });

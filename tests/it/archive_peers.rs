@@ -328,7 +328,7 @@ fn archives() -> Archives {
     }
     let archive = Archive::open(&folder.path().join("archive")).expect("an archive");
     archive
-        .import(&[source], |_, _, _| ControlFlow::Continue(()))
+        .import(&[source], false, |_, _, _| ControlFlow::Continue(()))
         .expect("an import");
     Archives {
         archive,

@@ -3,6 +3,7 @@
 mod support;
 
 mod administration;
+mod announce;
 mod architecture;
 mod archive;
 mod archive_command;

@@ -14,12 +14,19 @@ use crate::archive::fold::fold_name;
 use crate::archive::matching::values;
 use crate::archive::temporal::parse_date;
 
+/// The keys of an instance and of its study.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::archive) struct Inserted {
+    pub(in crate::archive) instance: i64,
+    pub(in crate::archive) study: i64,
+}
+
 /// Inserts an instance that is not there; within the caller's transaction.
 pub(in crate::archive) fn insert(
     transaction: &Connection,
     description: &Description,
     placement: &Placement,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Inserted> {
     let patient = patient_key(transaction, description)?;
     let study = study_key(transaction, description, patient)?;
     let series = series_key(transaction, description, patient, study)?;
@@ -28,7 +35,7 @@ pub(in crate::archive) fn insert(
         "INSERT INTO instance (series, uid, sop_class_uid, transfer_syntax_uid, folder, data_set_offset, bytes, attributes)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    statement.execute(params![
+    let instance = statement.insert(params![
         series,
         description.sop_instance_uid.as_str(),
         sop_class_uid,
@@ -44,7 +51,8 @@ pub(in crate::archive) fn insert(
     let mut count =
         transaction.prepare_cached("UPDATE patient SET instances = instances + 1 WHERE key = ?1")?;
     count.execute([patient])?;
-    count_in_study(transaction, description, study, placement.bytes)
+    count_in_study(transaction, description, study, placement.bytes)?;
+    Ok(Inserted { instance, study })
 }
 
 fn patient_key(transaction: &Connection, description: &Description) -> rusqlite::Result<i64> {

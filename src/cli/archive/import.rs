@@ -14,7 +14,7 @@ use crate::cli::output::Ui;
 use crate::cli::table::Columns;
 use crate::cli::view::Document;
 use crate::cli::{Format, change};
-use crate::model::in_full;
+use crate::model::{in_full, relay_targets};
 
 /// Take DICOM files and all that are in folders.
 ///
@@ -75,7 +75,8 @@ pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
     let configuration = change::current(ui)?;
     let archive = Archive::open(&configuration.settings.archive_path(ui.store_path()))?;
     let progress = ui.progress_line();
-    let counts = archive.import(&args.paths, |path, imported, counts| {
+    let is_news = relay_targets(&configuration, None).next().is_some();
+    let counts = archive.import(&args.paths, is_news, |path, imported, counts| {
         if let Some(notice) = notice(path, imported) {
             progress.suspend(|| ui.warning(&notice));
         }

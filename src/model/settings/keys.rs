@@ -9,7 +9,7 @@ use super::rules::{
 };
 use super::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL, RELOAD_COMMAND, SettingKey,
-    UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD,
+    UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD, UPDATES_QUIET,
 };
 use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
 
@@ -211,6 +211,12 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         UPDATES_MAX_CLOCK_AHEAD,
         "5m",
         "how far ahead another cluster's clock may be; an update from further is parked",
+        is_duration,
+    ),
+    key(
+        UPDATES_QUIET,
+        "30s",
+        "how long nothing more of a study must arrive before linked clusters are told of its new objects",
         is_duration,
     ),
     key(

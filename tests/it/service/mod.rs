@@ -10,4 +10,4 @@ mod links;
 mod prefetch;
 mod reload;
 mod retrieve;
-mod store;
+pub mod store;

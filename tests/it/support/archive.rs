@@ -156,7 +156,7 @@ pub fn files(root: &Path) -> Vec<PathBuf> {
 /// Imports a path; the progress tells of each file once.
 pub fn import(archive: &Archive, path: &Path) -> ImportCounts {
     let mut heard = 0;
-    let counts = archive.import(&[path.to_owned()], |_, _, _| {
+    let counts = archive.import(&[path.to_owned()], false, |_, _, _| {
         heard += 1;
         ControlFlow::Continue(())
     });
