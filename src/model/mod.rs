@@ -13,6 +13,7 @@ mod daily_window;
 mod date_range;
 mod duration;
 mod fingerprint;
+pub mod hl7;
 mod host;
 mod implementation;
 mod in_full;

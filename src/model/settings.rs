@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::keys::SETTING_KEYS;
 
+use super::hl7::Hl7Settings;
 use super::{
     AeTitle, ClusterName, DailyWindow, Invalid, Issuer, OnPartial, StationName, parse_duration, parse_keeping,
 };
@@ -53,6 +54,12 @@ pub const LEDGER_KEEP_DAYS: &str = "ledger.keep_days";
 
 /// Whether the service brings the priors of a study that arrives.
 pub const PREFETCH_ON_ARRIVAL: &str = "prefetch.on_arrival";
+
+/// How long an HL7 message waits for its study.
+pub const HL7_WAIT: &str = "hl7.wait";
+
+/// How many days HL7 messages are kept that are done.
+pub const HL7_KEEP_DAYS: &str = "hl7.keep_days";
 
 /// How many days updates are kept that were applied and delivered.
 pub const UPDATES_KEEP_DAYS: &str = "updates.keep_days";
@@ -168,7 +175,7 @@ impl Settings {
 
     /// How long visitors are kept.
     pub fn prefetch_keep(&self) -> Duration {
-        parse_keeping(self.text("prefetch.keep").unwrap_or_default()).unwrap_or(Duration::MAX)
+        self.keeping("prefetch.keep")
     }
 
     /// The hours in which priors are brought; `None` for all.
@@ -199,6 +206,25 @@ impl Settings {
     /// The number of that key: `limits.…`, `ledger.keep_days`, `prefetch.concurrency`, `prefetch.retries`.
     pub fn count(&self, name: &'static str) -> usize {
         self.parsed(name)
+    }
+
+    /// How HL7 messages are taken and understood.
+    pub fn hl7(&self) -> Hl7Settings {
+        Hl7Settings {
+            listen: self.optional("hl7.listen"),
+            from: self.parsed("hl7.from"),
+            codes: self.parsed("hl7.status"),
+            authorities: self.optional("hl7.issuers").unwrap_or_default(),
+            local_issuer: self.issuer(),
+            status_fields: self.parsed("hl7.status_fields"),
+            study_fields: self.parsed("hl7.study_fields"),
+            accession_fields: self.parsed("hl7.accession_fields"),
+            wait: self.keeping(HL7_WAIT),
+        }
+    }
+
+    fn keeping(&self, name: &'static str) -> Duration {
+        parse_keeping(self.text(name).unwrap_or_default()).unwrap_or(Duration::MAX)
     }
 
     fn text(&self, name: &'static str) -> Option<&str> {

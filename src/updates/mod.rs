@@ -1,6 +1,7 @@
 //! Updates on their way between clusters.
 //!
 //! - [`object`]: an update as it travels
+//! - [`hl7`]: the RIS, which tells of reports and patients in messages of HL7 v2
 //! - [`conversation`]: the association over which they are sent, with a cluster that has shown who it is
 //! - [`announce`]: updates made of objects that were acquired here; `objects`: what both have to name them
 //! - [`relay`]: the queue of each station, sent until delivered
@@ -10,6 +11,7 @@
 
 pub mod announce;
 pub mod conversation;
+pub mod hl7;
 pub mod object;
 mod objects;
 pub mod relay;

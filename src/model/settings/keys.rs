@@ -8,10 +8,15 @@ use super::rules::{
     is_tls_callers,
 };
 use super::{
-    ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL, RELOAD_COMMAND, SettingKey,
-    UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD, UPDATES_QUIET,
+    ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, HL7_KEEP_DAYS, HL7_WAIT, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL,
+    RELOAD_COMMAND, SettingKey, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD, UPDATES_QUIET,
 };
+use crate::model::hl7::{Authorities, FieldPaths, ReportCodes, Senders};
 use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
+
+/// Result status (HL7 table 0123) and order status (table 0038). What says nothing of the report changes nothing.
+const DEFAULT_REPORT_CODES: &str = "O=NEW,S=NEW,I=NEW,SC=NEW,IP=NEW,A=DICTATED,R=TRANSCRIBED,P=TRANSCRIBED,F=APPROVED,\
+    C=APPROVED!,CM=-,CA=-,DC=-,ER=-,HD=-,RP=-,X=-,Y=-,Z=-";
 
 /// Every key, in the order of `config list`.
 pub static SETTING_KEYS: &[SettingKey] = &[
@@ -218,6 +223,60 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "30s",
         "how long nothing more of a study must arrive before linked clusters are told of its new objects",
         is_duration,
+    ),
+    key(
+        "hl7.listen",
+        "",
+        "address and port where the service takes HL7 messages (MLLP), like 0.0.0.0:2575; none where unset",
+        is_socket_address,
+    ),
+    key(
+        "hl7.from",
+        "127.0.0.1,::1",
+        "addresses of those who may send HL7 messages, with commas",
+        is::<Senders>,
+    ),
+    key(
+        "hl7.status",
+        DEFAULT_REPORT_CODES,
+        "what codes of HL7 say of a report: CODE=STATUS, with commas; STATUS! may take a report back, - says nothing",
+        is::<ReportCodes>,
+    ),
+    key(
+        "hl7.status_fields",
+        "OBR-25,OBX-11,ORC-5",
+        "fields with the code of a report's status: the first that has one counts",
+        is::<FieldPaths>,
+    ),
+    key(
+        "hl7.study_fields",
+        "ZDS-1,IPC-3,OBX-5:113014",
+        "fields with the Study Instance UID; OBX-5:CODE is the OBX whose OBX-3 is CODE",
+        is::<FieldPaths>,
+    ),
+    key(
+        "hl7.accession_fields",
+        "IPC-1,OBR-18,OBR-3,ORC-3",
+        "fields with the accession number, where no study's UID is given: the first that has one counts",
+        is::<FieldPaths>,
+    ),
+    key(
+        "hl7.issuers",
+        "",
+        "assigning authorities of HL7 and the issuers that they are: AUTHORITY=ISSUER, with commas; others by their name",
+        is::<Authorities>,
+    ),
+    key(
+        HL7_WAIT,
+        "7d",
+        "how long an HL7 message waits for its study to come, before a person is to look",
+        is_keeping,
+    ),
+    key(
+        HL7_KEEP_DAYS,
+        "30",
+        "how many days HL7 messages are kept that are done",
+        is_days,
     ),
     key(
         "timeout.connect",

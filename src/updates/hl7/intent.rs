@@ -1,0 +1,327 @@
+//! What a message wants: of a report, of a patient, or of two patients that are one.
+//!
+//! Invariants: pure. A patient is an ID with its issuer; what a message leaves out stays as it is, and `""` clears it.
+
+use std::collections::BTreeMap;
+
+use super::acknowledgement::Verdict;
+use super::message::{Message, Part, Segment};
+use crate::model::hl7::{FieldPath, FieldPaths, Hl7Settings, ReportCode};
+use crate::model::{FieldValue, PatientIdKey, StateField, StudyPatient, Uid};
+
+/// The segments that begin the next report of a message with several.
+const ORDER: &str = "OBR";
+
+/// By what a study is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StudyKey {
+    /// Its UID.
+    Uid(Uid),
+    /// Its accession number.
+    Accession(String),
+}
+
+/// What a message wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// A report has come to this status.
+    Report {
+        /// Of which study.
+        study: StudyKey,
+        /// Whose it is, by all IDs that the message names; none where it names none.
+        patients: Vec<StudyPatient>,
+        /// The status.
+        status: FieldValue,
+        /// Whether it may take the report back.
+        is_correction: bool,
+    },
+    /// A patient has these names and dates.
+    Demographics {
+        /// Who, by all IDs that the message names.
+        patients: Vec<StudyPatient>,
+        /// The fields with the values they are to have.
+        wanted: BTreeMap<StateField, FieldValue>,
+    },
+    /// Two patients are one.
+    Merge {
+        /// The ID that stays.
+        surviving: StudyPatient,
+        /// The one that was given up.
+        prior: StudyPatient,
+    },
+}
+
+/// What `message` wants; nothing where its codes say nothing. Else why it is refused.
+pub fn intents(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>, Verdict> {
+    let processing = message.header(11);
+    if !processing.is_empty() && !processing.starts_with('P') {
+        return Err(Verdict::Rejected(format!(
+            "processing ID {processing} is not taken here: only P"
+        )));
+    }
+    let version = message.header(12);
+    if !version.is_empty() && !version.starts_with("2.") {
+        return Err(Verdict::Rejected(format!(
+            "version {version} is not taken here: only 2.x"
+        )));
+    }
+    if message.header(10).is_empty() {
+        return Err(error("MSH-10 is empty: it has no control ID"));
+    }
+    let (kind, event) = message.kind();
+    match (kind.as_str(), event.as_str()) {
+        ("ORU", "R01") | ("ORM", "O01") | ("OMI", "O23") | ("OMG", "O19") => reports(message, settings),
+        ("ADT", "A08" | "A31") => demographics(message, settings).map(|intent| vec![intent]),
+        ("ADT", "A40") => merge(message, settings).map(|intent| vec![intent]),
+        _ => Err(Verdict::Rejected(format!(
+            "message type {kind}^{event} is not taken here"
+        ))),
+    }
+}
+
+fn error(reason: impl Into<String>) -> Verdict {
+    Verdict::Error(reason.into())
+}
+
+fn reports(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>, Verdict> {
+    let patients = match message.segment("PID") {
+        Some(segment) => identities(segment.field(3), settings)?,
+        None => Vec::new(),
+    };
+    let mut intents = Vec::new();
+    for group in groups(message) {
+        let codes = found(&group, &settings.status_fields);
+        if codes.is_empty() {
+            return Err(error(
+                "no code of the report's status is in its fields (hl7.status_fields)",
+            ));
+        }
+        let mut least: Option<(FieldValue, bool)> = None;
+        for code in codes {
+            match settings.codes.get(&code) {
+                None => {
+                    return Err(error(format!(
+                        "the code {code} is not known: hl7.status says what codes are"
+                    )));
+                }
+                Some(ReportCode::Nothing) => {}
+                // A report is as far as the least of its results.
+                Some(ReportCode::Status {
+                    status,
+                    is_correction,
+                }) => {
+                    if least
+                        .as_ref()
+                        .is_none_or(|(least, _)| status.status_rank() < least.status_rank())
+                    {
+                        least = Some((status.clone(), *is_correction));
+                    }
+                }
+            }
+        }
+        let Some((status, is_correction)) = least else {
+            continue;
+        };
+        intents.push(Intent::Report {
+            study: study(message, &group, settings)?,
+            patients: patients.clone(),
+            status,
+            is_correction,
+        });
+    }
+    Ok(intents)
+}
+
+/// The segments of each order: from an ORC, or an OBR that follows none, to the next. Those before are of no order.
+fn groups<'t>(message: &Message<'t>) -> Vec<Vec<Segment<'t>>> {
+    let mut groups: Vec<Vec<Segment<'t>>> = Vec::new();
+    for segment in message.segments() {
+        let has_order = |group: &Vec<Segment<'_>>| group.iter().any(|segment| segment.name() == ORDER);
+        let begins = match segment.name() {
+            "ORC" => true,
+            ORDER => groups.last().is_none_or(has_order),
+            _ => false,
+        };
+        match groups.last_mut() {
+            Some(group) if !begins => group.push(segment),
+            None if !begins => {}
+            _ => groups.push(vec![segment]),
+        }
+    }
+    groups
+}
+
+/// The values of the first of these fields that has any.
+fn found(group: &[Segment<'_>], paths: &FieldPaths) -> Vec<String> {
+    let values = paths.0.iter().map(|path| of_path(group, path));
+    values
+        .into_iter()
+        .find(|values| !values.is_empty())
+        .unwrap_or_default()
+}
+
+fn of_path(group: &[Segment<'_>], path: &FieldPath) -> Vec<String> {
+    let segments = group.iter().filter(|segment| {
+        let has_code = |code: &String| segment.field(3).component(1).text() == *code;
+        segment.name() == path.segment && path.code.as_ref().is_none_or(has_code)
+    });
+    let texts = segments.map(|segment| segment.field(path.field).component(path.component).text());
+    texts.filter(|text| !text.is_empty()).collect()
+}
+
+fn study(message: &Message<'_>, group: &[Segment<'_>], settings: &Hl7Settings) -> Result<StudyKey, Verdict> {
+    let whole: Vec<Segment<'_>> = message.segments().collect();
+    let of_group = found(group, &settings.study_fields);
+    let uid = match groups(message).len() {
+        // ZDS stands where it likes.
+        1 if of_group.is_empty() => found(&whole, &settings.study_fields),
+        _ => of_group,
+    };
+    if let Some(uid) = uid.first() {
+        return uid
+            .parse()
+            .map(StudyKey::Uid)
+            .map_err(|_| error("its Study Instance UID is none"));
+    }
+    let accession = found(group, &settings.accession_fields).into_iter().next();
+    match accession {
+        Some(number) if number.contains(['*', '?', '\\']) || number.chars().count() > 16 => {
+            Err(error("its accession number is none (PS3.5 6.2, SH)"))
+        }
+        Some(number) => Ok(StudyKey::Accession(number)),
+        None => Err(error(
+            "it names no study: neither UID (hl7.study_fields) nor accession number (hl7.accession_fields)",
+        )),
+    }
+}
+
+fn demographics(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent, Verdict> {
+    let segment = message.segment("PID").ok_or_else(|| error("it has no PID"))?;
+    let patients = identities(segment.field(3), settings)?;
+    if patients.is_empty() {
+        return Err(error("PID-3 names no patient ID"));
+    }
+    let mut wanted = BTreeMap::new();
+    let mut want = |field, number, text: Option<String>| -> Result<(), Verdict> {
+        let part = segment.field(number);
+        let text = match text {
+            _ if part.is_null() => String::new(),
+            Some(text) if !text.is_empty() => text,
+            _ => return Ok(()),
+        };
+        // Not the value: the reason is in answers and lists.
+        let value = FieldValue::new(field, &text)
+            .map_err(|invalid| error(format!("PID-{number}: {}", invalid.rule)))?;
+        wanted.insert(field, value);
+        Ok(())
+    };
+    want(StateField::PatientName, 5, Some(person_name(segment.field(5))))?;
+    let birth: String = segment.field(7).component(1).text().chars().take(8).collect();
+    // A year alone is no date of DICOM's; what is known stays.
+    let is_partial = matches!(birth.len(), 4 | 6) && birth.bytes().all(|byte| byte.is_ascii_digit());
+    want(
+        StateField::PatientBirthDate,
+        7,
+        Some(birth).filter(|_| !is_partial),
+    )?;
+    let sex = segment.field(8).component(1).text().to_ascii_uppercase();
+    let sex = match sex.as_str() {
+        "A" | "N" => "O".to_owned(),
+        // Unknown is no news.
+        "U" => String::new(),
+        _ => sex,
+    };
+    want(StateField::PatientSex, 8, Some(sex))?;
+    Ok(Intent::Demographics { patients, wanted })
+}
+
+fn merge(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent, Verdict> {
+    let only = |name: &str, number| -> Result<Vec<StudyPatient>, Verdict> {
+        let mut segments = message.segments().filter(|segment| segment.name() == name);
+        match (segments.next(), segments.next()) {
+            (Some(segment), None) => identities(segment.field(number), settings),
+            _ => Err(error(format!(
+                "it has not one {name}: a message merges two patients"
+            ))),
+        }
+    };
+    let (surviving, prior) = (only("PID", 3)?, only("MRG", 1)?);
+    let prior = prior
+        .into_iter()
+        .next()
+        .ok_or_else(|| error("MRG-1 names no patient ID"))?;
+    let same_issuer = surviving.iter().find(|patient| patient.issuer == prior.issuer);
+    let surviving = same_issuer.or(surviving.first()).cloned();
+    match surviving.ok_or_else(|| error("PID-3 names no patient ID"))? {
+        surviving if surviving == prior => Err(error("PID-3 and MRG-1 are the same patient ID")),
+        surviving if surviving.issuer.is_none() || prior.issuer.is_none() => Err(error(
+            "a patient ID names no assigning authority, and no issuer is set here",
+        )),
+        surviving => Ok(Intent::Merge { surviving, prior }),
+    }
+}
+
+/// The patient IDs of a CX field, each with its issuer. A number of another kind that names no authority is left out.
+fn identities(field: Part<'_>, settings: &Hl7Settings) -> Result<Vec<StudyPatient>, Verdict> {
+    let mut found = Vec::new();
+    for repetition in field.repetitions() {
+        let id = repetition.component(1).text();
+        let authority = repetition.component(4);
+        let (namespace, universal) = (authority.subcomponent(1).text(), authority.subcomponent(2).text());
+        let is_patients = ["", "MR", "PI", "PT", "PN"].contains(&repetition.component(5).text().as_str());
+        let is_unnamed = namespace.is_empty() && universal.is_empty();
+        if id.is_empty() || (is_unnamed && !is_patients) {
+            continue;
+        }
+        let set = settings
+            .authorities
+            .get(&namespace)
+            .or_else(|| settings.authorities.get(&universal));
+        let own = if namespace.is_empty() {
+            &universal
+        } else {
+            &namespace
+        };
+        let issuer = match set {
+            Some(issuer) => Some(issuer.clone()),
+            None if is_unnamed => settings.local_issuer.clone(),
+            None => Some(
+                own.parse()
+                    .map_err(|_| error("an assigning authority is no issuer: hl7.issuers says which"))?,
+            ),
+        };
+        let key: PatientIdKey = id
+            .parse()
+            .map_err(|_| error("a patient ID is none (PS3.5 6.2, LO)"))?;
+        if key.issuer.is_some() || id.contains(['*', '?', '^']) {
+            return Err(error("a patient ID holds a character that is not taken: ^ * ?"));
+        }
+        found.push(StudyPatient { id: key.id, issuer });
+    }
+    Ok(found)
+}
+
+/// A name in the order of DICOM (PS3.5 6.2.1): the legal one, with its ideographic and phonetic forms where there are.
+fn person_name(field: Part<'_>) -> String {
+    let form = |wanted: &[&str]| {
+        let of_form = |name: &Part<'_>| wanted.contains(&name.component(8).text().as_str());
+        let names: Vec<Part<'_>> = field.repetitions().filter(of_form).collect();
+        let legal = names.iter().find(|name| name.component(7).text() == "L");
+        legal.or(names.first()).map_or(String::new(), |name| {
+            let part = |number| {
+                name.component(number)
+                    .subcomponent(1)
+                    .text()
+                    .replace(['^', '='], " ")
+            };
+            // HL7 has the suffix before the prefix.
+            let parts = [part(1), part(2), part(3), part(5), part(4)].join("^");
+            parts.trim_end_matches('^').to_owned()
+        })
+    };
+    let forms = [form(&["", "A"]), form(&["I"]), form(&["P"])].join("=");
+    forms.trim_end_matches('=').to_owned()
+}
+
+#[cfg(test)]
+mod tests;

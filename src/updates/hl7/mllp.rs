@@ -1,0 +1,125 @@
+//! Messages in a stream: the frames of the Minimal Lower Layer Protocol (HL7 v2.3.1, appendix C).
+//!
+//! Invariants: no more is held than the longest message. What stands between frames is passed over; a frame that begins
+//! before the last one has ended means that the last one was cut off: its sender has no answer and sends it again.
+
+const BEGIN: u8 = 0x0b;
+const END: u8 = 0x1c;
+
+/// The longest message that is taken, in bytes.
+pub const LONGEST: usize = 4 * 1024 * 1024;
+
+/// A message that is longer than any that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message is longer than {LONGEST} bytes")]
+pub struct TooLong;
+
+/// The frames of a stream.
+#[derive(Debug, Default)]
+pub struct Frames {
+    held: Vec<u8>,
+    is_within: bool,
+}
+
+impl Frames {
+    /// Whether a message has begun and not ended.
+    pub fn is_within(&self) -> bool {
+        self.is_within
+    }
+
+    /// Takes bytes as they come, and gives the messages that they end.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
+        let mut ended = Vec::new();
+        for byte in bytes {
+            match (*byte, self.is_within) {
+                (BEGIN, _) => {
+                    self.held.clear();
+                    self.is_within = true;
+                }
+                (END, true) => {
+                    self.is_within = false;
+                    ended.push(std::mem::take(&mut self.held));
+                }
+                (_, true) if self.held.len() == LONGEST => return Err(TooLong),
+                (byte, true) => self.held.push(byte),
+                (_, false) => {}
+            }
+        }
+        Ok(ended)
+    }
+}
+
+/// A message in its frame.
+pub fn framed(message: &str) -> Vec<u8> {
+    [&[BEGIN], message.as_bytes(), &[END, b'\r']].concat()
+}
+
+/// The messages of a file: framed, or each beginning with a line of MSH.
+pub fn of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
+    if bytes.contains(&BEGIN) {
+        return Frames::default().push(bytes);
+    }
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    for line in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
+        match messages.last_mut() {
+            Some(message) if !line.starts_with(b"MSH") => message.extend_from_slice(line),
+            _ => messages.push(line.to_vec()),
+        }
+        if messages.last().is_some_and(|message| message.len() > LONGEST) {
+            return Err(TooLong);
+        }
+    }
+    messages.retain(|message| !message.trim_ascii().is_empty());
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_the_bytes_come(
+            messages in prop::collection::vec("[A-Z|\r]{0,30}", 0..6),
+            garbage in "[a-z\r\n]{0,10}",
+            piece in 1_usize..20,
+        ) {
+            let mut stream = Vec::new();
+            for message in &messages {
+                stream.extend_from_slice(garbage.as_bytes());
+                stream.extend(framed(message));
+            }
+            let mut frames = Frames::default();
+            let mut found = Vec::new();
+            for piece in stream.chunks(piece) {
+                found.extend(frames.push(piece).unwrap());
+            }
+            let wanted: Vec<Vec<u8>> = messages.iter().map(|message| message.clone().into_bytes()).collect();
+            prop_assert_eq!(found, wanted);
+        }
+
+        #[test]
+        fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            Frames::default().push(&bytes).unwrap();
+            of_file(&bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_message_without_end_is_not_held_forever() {
+        let mut frames = Frames::default();
+        frames.push(&[BEGIN]).unwrap();
+        frames.push(&vec![b'x'; LONGEST]).unwrap();
+        assert_eq!(frames.push(b"x"), Err(TooLong));
+    }
+
+    #[test]
+    fn a_file_has_messages_with_or_without_frames() {
+        let plain = of_file(b"MSH|1\nPID|1\n\nMSH|2\n").unwrap();
+        assert_eq!(plain.len(), 2);
+        assert!(plain[0].starts_with(b"MSH|1\nPID|1"));
+        assert_eq!(of_file(b"\x0bMSH|1\x1c\r\x0bMSH|2\x1c\r").unwrap().len(), 2);
+    }
+}
