@@ -115,7 +115,7 @@ impl Update {
     }
 
     /// The part of [`objection`](Self::objection) that passes with time.
-    pub fn clock_objection(&self, now: Timestamp, max_ahead: Duration) -> Option<Objection> {
+    fn clock_objection(&self, now: Timestamp, max_ahead: Duration) -> Option<Objection> {
         self.revision
             .is_too_far_ahead(now, max_ahead)
             .then(|| Objection::ClockAhead {

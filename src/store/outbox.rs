@@ -43,8 +43,6 @@ impl OutboxState {
 /// An update that is due to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// The row, to [settle](Store::settle_outbox) it by.
-    pub row: i64,
     /// How often it was tried before.
     pub attempts: u32,
     /// The update.
@@ -113,7 +111,7 @@ pub struct QueueLength {
     pub oldest: Option<Timestamp>,
 }
 
-const DUE: &str = "SELECT o.sequence, o.attempts, u.body FROM outbox o \
+const DUE: &str = "SELECT o.attempts, u.body FROM outbox o \
     JOIN update_log u ON u.sequence = o.update_sequence \
     WHERE o.station = ?1 AND o.state = 'queued' AND o.next_try <= ?2 AND NOT EXISTS \
     (SELECT 1 FROM outbox w WHERE w.station = o.station AND w.study = o.study AND w.state = 'queued' \
@@ -135,9 +133,8 @@ impl Store {
             let mut statement = self.connection.prepare_cached(DUE)?;
             let due = statement.query_map(params![station.as_str(), now.as_microsecond(), limit], |row| {
                 Ok(Due {
-                    row: row.get(0)?,
-                    attempts: row.get(1)?,
-                    update: body(row, 2)?,
+                    attempts: row.get(0)?,
+                    update: body(row, 1)?,
                 })
             })?;
             due.collect()
@@ -145,13 +142,18 @@ impl Store {
         self.sqlite(read())
     }
 
-    /// Keeps what became of attempts, all in one transaction. A row that is gone is passed over.
-    pub fn settle_outbox(&self, settled: &[(i64, Settled)]) -> Result<(), StoreError> {
+    /// Keeps what became of attempts to send updates to that station, all in one transaction. A row that is gone is passed
+    /// over: by its update it is known, since SQLite gives the number of a row that is gone to another one.
+    pub fn settle_outbox(
+        &self,
+        station: &StationName,
+        settled: &[(Uid, Settled)],
+    ) -> Result<(), StoreError> {
         let transaction = self.begin_write()?;
         let now = Timestamp::now();
         let written = settled
             .iter()
-            .try_for_each(|(row, settled)| settle(&transaction, *row, settled, now))
+            .try_for_each(|(update, settled)| settle(&transaction, station, update, settled, now))
             .and_then(|()| transaction.commit());
         self.sqlite(written)
     }
@@ -318,7 +320,13 @@ fn drop_row(
     Ok(count)
 }
 
-fn settle(connection: &Connection, row: i64, settled: &Settled, now: Timestamp) -> rusqlite::Result<()> {
+fn settle(
+    connection: &Connection,
+    station: &StationName,
+    update: &Uid,
+    settled: &Settled,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let (state, next_try, reason) = match settled {
         Settled::Delivered => (OutboxState::Delivered, now, None),
         Settled::TryAgain { at, reason } => (OutboxState::Queued, *at, Some(one_line(reason))),
@@ -327,14 +335,16 @@ fn settle(connection: &Connection, row: i64, settled: &Settled, now: Timestamp) 
     connection
         .prepare_cached(
             "UPDATE outbox SET state = ?2, attempts = attempts + 1, next_try = ?3, reason = ?4, \
-             changed_at = iif(?2 = 'queued', changed_at, ?5) WHERE sequence = ?1",
+             changed_at = iif(?2 = 'queued', changed_at, ?5) WHERE station = ?1 AND state <> 'delivered' \
+             AND update_sequence = (SELECT sequence FROM update_log WHERE id = ?6)",
         )?
         .execute(params![
-            row,
+            station.as_str(),
             state.as_str(),
             next_try.as_microsecond(),
             reason,
-            now.as_microsecond()
+            now.as_microsecond(),
+            update.as_str()
         ])
         .map(drop)
 }

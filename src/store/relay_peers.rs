@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::configuration::{json, moment, optional, parsed};
 use super::link_health::one_line;
@@ -39,8 +39,14 @@ pub struct RelayTrouble {
     pub next_try: Timestamp,
 }
 
-/// The last study whose state was put into a queue; where the next ones begin.
-pub type AfterStudy = (String, String, String);
+/// How far the states of studies were put into a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AfterStudy {
+    /// The last study, the ID of its patient and its issuer.
+    last: (String, String, String),
+    /// Which asking this is the answer to: what is asked for meanwhile begins anew.
+    asked: i64,
+}
 
 impl Store {
     /// What is known of the stations.
@@ -92,7 +98,7 @@ impl Store {
     pub fn relay_resync(&self, station: &StationName) -> Result<(), StoreError> {
         self.change_relay_peer(
             "INSERT INTO relay_peer (station, resync_due) VALUES (?1, 1) ON CONFLICT DO UPDATE SET resync_due = 1, \
-             cluster_uid = NULL, failures = 0, trouble = NULL, since = NULL, next_try = NULL",
+             asked = asked + 1, cluster_uid = NULL, failures = 0, trouble = NULL, since = NULL, next_try = NULL",
             params![station.as_str()],
         )
     }
@@ -111,11 +117,12 @@ impl Store {
     }
 
     /// Puts the current state of at most `limit` studies, those after `after`, into the queue of a station. Gives the last
-    /// of them; `None` where there were no more, and then it is noted that all is queued.
+    /// of them; `None` where there were no more, and then it is noted that all is queued, unless it was asked for again
+    /// since it began.
     pub fn queue_state(
         &self,
         station: &Station,
-        after: &AfterStudy,
+        after: Option<&AfterStudy>,
         limit: usize,
     ) -> Result<Option<AfterStudy>, StoreError> {
         let transaction = self.begin_write()?;
@@ -136,15 +143,26 @@ impl Store {
 fn queue_states(
     connection: &Connection,
     station: &Station,
-    after: &AfterStudy,
+    after: Option<&AfterStudy>,
     limit: usize,
 ) -> rusqlite::Result<Option<AfterStudy>> {
+    let after = match after {
+        Some(after) => after.clone(),
+        None => AfterStudy {
+            last: Default::default(),
+            asked: connection
+                .prepare_cached("SELECT asked FROM relay_peer WHERE station = ?1")?
+                .query_row([station.name.as_str()], |row| row.get(0))
+                .optional()?
+                .unwrap_or_default(),
+        },
+    };
     let studies: Vec<StatedStudy> = connection
         .prepare_cached(
             "SELECT study, patient_id, issuer, state FROM study_state \
              WHERE (study, patient_id, issuer) > (?1, ?2, ?3) ORDER BY study, patient_id, issuer LIMIT ?4",
         )?
-        .query_map(params![after.0, after.1, after.2, limit], stated_study)?
+        .query_map(params![after.last.0, after.last.1, after.last.2, limit], stated_study)?
         .collect::<rusqlite::Result<_>>()?;
     for stated in &studies {
         for update in Update::telling(&stated.state, &stated.study, &stated.patient) {
@@ -153,14 +171,17 @@ fn queue_states(
     }
     if let Some(last) = studies.last() {
         let issuer = super::study_state::issuer(&last.patient).to_owned();
-        return Ok(Some((
-            last.study.as_str().to_owned(),
-            last.patient.id.clone(),
-            issuer,
-        )));
+        return Ok(Some(AfterStudy {
+            last: (
+                last.study.as_str().to_owned(),
+                last.patient.id.clone(),
+                issuer,
+            ),
+            ..after
+        }));
     }
-    let sql = "UPDATE relay_peer SET resync_due = 0 WHERE station = ?1";
-    connection.execute(sql, [station.name.as_str()])?;
+    let sql = "UPDATE relay_peer SET resync_due = 0 WHERE station = ?1 AND asked = ?2";
+    connection.execute(sql, params![station.name.as_str(), after.asked])?;
     Ok(None)
 }
 
@@ -188,10 +209,12 @@ fn requeue(connection: &Connection, station: &StationName, update: &Update) -> r
     outbox::enqueue(connection, station, sequence, &update.study, now)
 }
 
-fn resync_is_due(connection: &Connection, station: &str) -> rusqlite::Result<()> {
+/// Notes that a station is to be told the current state of all studies.
+pub(super) fn resync_is_due(connection: &Connection, station: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO relay_peer (station, resync_due) VALUES (?1, 1) ON CONFLICT DO UPDATE SET resync_due = 1",
+            "INSERT INTO relay_peer (station, resync_due) VALUES (?1, 1) ON CONFLICT DO UPDATE SET resync_due = 1, \
+             asked = asked + 1",
         )?
         .execute([station])
         .map(drop)
@@ -199,7 +222,12 @@ fn resync_is_due(connection: &Connection, station: &str) -> rusqlite::Result<()>
 
 /// Follows stations that were renamed or removed, and notes where relaying was switched on.
 pub(super) fn follow(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
-    const SWITCHES: [&str; 3] = ["cluster_linking", "link_cluster_updates", "updates_direction"];
+    const SWITCHES: [&str; 4] = [
+        "cluster_linking",
+        "link_cluster_updates",
+        "updates_direction",
+        "syntax",
+    ];
     for change in changes {
         let Subject::Station(name) = &change.subject else {
             continue;
@@ -207,6 +235,9 @@ pub(super) fn follow(connection: &Connection, changes: &[Change]) -> rusqlite::R
         match (change.field.as_deref(), change.before.as_str()) {
             (Some("name"), Some(former)) => {
                 let sql = "UPDATE OR REPLACE relay_peer SET station = ?2 WHERE station = ?1";
+                connection.execute(sql, [former, name])?;
+                // What is parked goes on to all others once its time has come, and not back.
+                let sql = "UPDATE update_log SET from_station = ?2 WHERE from_station = ?1 AND outcome = 'parked'";
                 connection.execute(sql, [former, name])?;
             }
             (None, _) if change.after.is_null() => {

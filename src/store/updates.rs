@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::configuration::{json, parsed, unreadable};
-use super::{Store, StoreError, audit_log, configuration, outbox, review_notices, study_state};
+use super::{Store, StoreError, audit_log, configuration, outbox, relay_peers, review_notices, study_state};
 use crate::audit::{Attribution, Event, UpdateAct, UpdateRecord};
 use crate::model::{
     Clock, Configuration, FieldValue, NewObjects, Objection, ReviewReason, Revision, StateField, StationName,
@@ -100,9 +100,8 @@ impl Store {
                 Ok(update) => update,
                 Err(falls_back) => return Ok(Err(falls_back)),
             };
-            let relayed_to = update
-                .as_ref()
-                .map_or(Ok(Vec::new()), |update| desk.targets(update, None))?;
+            let targets = update.as_ref().map(|update| desk.targets(update, None));
+            let relayed_to = targets.transpose()?.unwrap_or_default().reached;
             Ok(Ok(Made { update, relayed_to }))
         }))
     }
@@ -141,6 +140,15 @@ impl Store {
         let worked = worked.and_then(|worked| transaction.commit().map(|()| worked));
         self.sqlite(worked)
     }
+}
+
+/// The stations to which an update goes.
+#[derive(Default)]
+struct Targets {
+    reached: Vec<StationName>,
+    /// Those that lacked the linked syntax when they were last asked: what they can't take doesn't pile up. They are told
+    /// the current state once they have it, whoever finds that out first.
+    unreached: Vec<StationName>,
 }
 
 /// Where updates are worked on within a transaction.
@@ -270,10 +278,14 @@ impl<'c> Desk<'c> {
             })?;
             parked.collect::<rusqlite::Result<_>>()?
         };
-        let is_due = |update: &Update| update.clock_objection(self.now, max_ahead).is_none();
+        // Whoever it came from may have lost its word meanwhile.
+        let is_due = |(_, from, update): &(i64, Option<StationName>, Update)| {
+            let sender = from.as_ref().and_then(|from| self.configuration.station(from));
+            sender.is_some_and(|sender| update.objection(sender, self.now, max_ahead).is_none())
+        };
         let due: Vec<_> = parked
             .into_iter()
-            .filter(|(.., update)| is_due(update))
+            .filter(is_due)
             .take(limit)
             .collect();
         for (sequence, from, update) in &due {
@@ -335,26 +347,28 @@ impl<'c> Desk<'c> {
             review_notices::insert(self.connection, update, reason, self.now, acknowledged_by)?;
         }
         let targets = self.targets(update, from)?;
-        for station in &targets {
+        for station in &targets.reached {
             outbox::enqueue(self.connection, station, sequence, &update.study, self.now)?;
         }
+        for station in &targets.unreached {
+            relay_peers::resync_is_due(self.connection, station.as_str())?;
+        }
         self.audit(attribution, update, from, UpdateAct::Applied)?;
-        Ok((targets, is_in_conflict))
+        Ok((targets.reached, is_in_conflict))
     }
 
-    /// The stations to which an update goes. A station that is known to lack the linked syntax is none of them: what it
-    /// can't take doesn't pile up.
-    fn targets(&self, update: &Update, from: Option<&StationName>) -> rusqlite::Result<Vec<StationName>> {
+    fn targets(&self, update: &Update, from: Option<&StationName>) -> rusqlite::Result<Targets> {
+        let mut targets = Targets::default();
         if update.patient.issuer.is_none() {
-            return Ok(Vec::new());
+            return Ok(targets);
         }
         let mut lacks_syntax = self
             .connection
             .prepare_cached("SELECT 1 FROM link_health WHERE station = ?1 AND speaks_linked = 0")?;
-        let mut targets = Vec::new();
         for station in relay_targets(&self.configuration, from) {
-            if !lacks_syntax.exists([station.name.as_str()])? {
-                targets.push(station.name.clone());
+            match lacks_syntax.exists([station.name.as_str()])? {
+                true => targets.unreached.push(station.name.clone()),
+                false => targets.reached.push(station.name.clone()),
             }
         }
         Ok(targets)

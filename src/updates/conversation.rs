@@ -121,7 +121,7 @@ impl Conversation {
 
     /// Sends updates, in order for each study; adds what became of each to `settled`. Those of a study whose update is to
     /// be tried again are left as they are.
-    pub async fn send(&mut self, due: Vec<Due>, settled: &mut Vec<(i64, Settled)>) -> Result<(), Halt> {
+    pub async fn send(&mut self, due: Vec<Due>, settled: &mut Vec<(Uid, Settled)>) -> Result<(), Halt> {
         let mut batch = Batch::of(due, settled);
         let mut unanswered = UnansweredStores::default();
         let window = self.association.window();
@@ -142,7 +142,7 @@ impl Conversation {
                 if matches!(verdict, Settled::TryAgain { .. }) {
                     batch.hold(due.update.study);
                 }
-                settled.push((due.row, verdict));
+                settled.push((due.update.id, verdict));
             }
         }
     }
@@ -229,13 +229,13 @@ struct Batch {
 
 impl Batch {
     /// What can't be written as an object is refused for good.
-    fn of(due: Vec<Due>, settled: &mut Vec<(i64, Settled)>) -> Self {
+    fn of(due: Vec<Due>, settled: &mut Vec<(Uid, Settled)>) -> Self {
         let mut waiting = Vec::with_capacity(due.len());
         for due in due {
             match object::write(&due.update) {
                 Ok(object) => waiting.push((due, object)),
                 Err(error) => settled.push((
-                    due.row,
+                    due.update.id,
                     Settled::Refused {
                         reason: in_full(&error),
                     },

@@ -125,8 +125,9 @@ impl Relay {
             sent.delivered += count(&settled, |settled| *settled == Settled::Delivered);
             sent.refused += count(&settled, |settled| matches!(settled, Settled::Refused { .. }));
             let is_progress = !settled.is_empty();
+            let settled_by = name.clone();
             self.store
-                .with(move |store| store.settle_outbox(&settled))
+                .with(move |store| store.settle_outbox(&settled_by, &settled))
                 .await?;
             match told {
                 Ok(()) if is_busy => tokio::time::sleep(BUSY).await,
@@ -224,19 +225,21 @@ impl Relay {
 
     /// Queues the current state of all studies.
     async fn queue_state(&self, station: &Station) -> Result<(), StoreError> {
-        let mut after = Some(AfterStudy::default());
-        while let Some(last) = after {
+        let mut after: Option<AfterStudy> = None;
+        loop {
             let station = station.clone();
             let queued = self
                 .store
-                .with(move |store| store.queue_state(&station, &last, STATES));
+                .with(move |store| store.queue_state(&station, after.as_ref(), STATES));
             after = queued.await?;
+            if after.is_none() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 
-fn count(settled: &[(i64, Settled)], is_meant: impl Fn(&Settled) -> bool) -> usize {
+fn count(settled: &[(Uid, Settled)], is_meant: impl Fn(&Settled) -> bool) -> usize {
     settled.iter().filter(|(_, settled)| is_meant(settled)).count()
 }
 

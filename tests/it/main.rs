@@ -14,6 +14,7 @@ mod archive_peers;
 mod archive_removal;
 mod check;
 mod command_line;
+mod convergence;
 mod cross_reference;
 mod demo;
 mod dimse_acceptor;

@@ -107,16 +107,19 @@ fn records_of(store: &Store, id: &Uid) -> usize {
     of_update.count()
 }
 
-fn due(store: &Store, station: &str) -> Vec<(i64, String)> {
+fn due(store: &Store, station: &str) -> Vec<(Uid, String)> {
     let due = store
         .due_updates(&station.parse().unwrap(), Timestamp::now(), 100)
         .unwrap();
     due.into_iter()
-        .map(|due| (due.row, due.update.changes[0].value.as_str().to_owned()))
+        .map(|due| {
+            let value = due.update.changes[0].value.as_str().to_owned();
+            (due.update.id, value)
+        })
         .collect()
 }
 
-fn values(due: &[(i64, String)]) -> Vec<&str> {
+fn values(due: &[(Uid, String)]) -> Vec<&str> {
     due.iter().map(|(_, value)| value.as_str()).collect()
 }
 
@@ -309,14 +312,23 @@ fn the_updates_of_a_study_go_in_order_and_others_pass() {
         at: later,
         reason: "A700".to_owned(),
     };
-    store.settle_outbox(&[(first[0].0, try_again)]).unwrap();
+    let b = "B".parse().unwrap();
+    store
+        .settle_outbox(&b, &[(first[0].0.clone(), try_again)])
+        .unwrap();
     assert_eq!(values(&due(&store, "B")), ["other"], "two waits for one");
     assert_eq!(values(&due(&store, "C")), ["one", "two", "other"]);
     let refused = Settled::Refused {
         reason: "A900".to_owned(),
     };
     store
-        .settle_outbox(&[(first[0].0, refused), (first[2].0, Settled::Delivered)])
+        .settle_outbox(
+            &b,
+            &[
+                (first[0].0.clone(), refused),
+                (first[2].0.clone(), Settled::Delivered),
+            ],
+        )
         .unwrap();
     assert_eq!(
         values(&due(&store, "B")),
@@ -418,8 +430,11 @@ fn what_was_delivered_long_ago_is_forgotten() {
     );
     for station in ["B", "C", "D"] {
         let rows = due(&store, station);
-        let settled: Vec<_> = rows.iter().map(|(row, _)| (*row, Settled::Delivered)).collect();
-        store.settle_outbox(&settled).unwrap();
+        let settled: Vec<_> = rows
+            .iter()
+            .map(|(update, _)| (update.clone(), Settled::Delivered))
+            .collect();
+        store.settle_outbox(&station.parse().unwrap(), &settled).unwrap();
     }
     make(&store, &draft(StateField::StudyComments, "newest"));
     let kept = store.logged_updates(&uid(STUDY)).unwrap();
