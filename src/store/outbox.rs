@@ -144,11 +144,7 @@ impl Store {
 
     /// Keeps what became of attempts to send updates to that station, all in one transaction. A row that is gone is passed
     /// over: by its update it is known, since SQLite gives the number of a row that is gone to another one.
-    pub fn settle_outbox(
-        &self,
-        station: &StationName,
-        settled: &[(Uid, Settled)],
-    ) -> Result<(), StoreError> {
+    pub fn settle_outbox(&self, station: &StationName, settled: &[(Uid, Settled)]) -> Result<(), StoreError> {
         let transaction = self.begin_write()?;
         let now = Timestamp::now();
         let written = settled

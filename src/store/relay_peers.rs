@@ -162,7 +162,10 @@ fn queue_states(
             "SELECT study, patient_id, issuer, state FROM study_state \
              WHERE (study, patient_id, issuer) > (?1, ?2, ?3) ORDER BY study, patient_id, issuer LIMIT ?4",
         )?
-        .query_map(params![after.last.0, after.last.1, after.last.2, limit], stated_study)?
+        .query_map(
+            params![after.last.0, after.last.1, after.last.2, limit],
+            stated_study,
+        )?
         .collect::<rusqlite::Result<_>>()?;
     for stated in &studies {
         for update in Update::telling(&stated.state, &stated.study, &stated.patient) {
@@ -172,11 +175,7 @@ fn queue_states(
     if let Some(last) = studies.last() {
         let issuer = super::study_state::issuer(&last.patient).to_owned();
         return Ok(Some(AfterStudy {
-            last: (
-                last.study.as_str().to_owned(),
-                last.patient.id.clone(),
-                issuer,
-            ),
+            last: (last.study.as_str().to_owned(), last.patient.id.clone(), issuer),
             ..after
         }));
     }
@@ -237,7 +236,8 @@ pub(super) fn follow(connection: &Connection, changes: &[Change]) -> rusqlite::R
                 let sql = "UPDATE OR REPLACE relay_peer SET station = ?2 WHERE station = ?1";
                 connection.execute(sql, [former, name])?;
                 // What is parked goes on to all others once its time has come, and not back.
-                let sql = "UPDATE update_log SET from_station = ?2 WHERE from_station = ?1 AND outcome = 'parked'";
+                let sql =
+                    "UPDATE update_log SET from_station = ?2 WHERE from_station = ?1 AND outcome = 'parked'";
                 connection.execute(sql, [former, name])?;
             }
             (None, _) if change.after.is_null() => {

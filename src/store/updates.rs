@@ -283,11 +283,7 @@ impl<'c> Desk<'c> {
             let sender = from.as_ref().and_then(|from| self.configuration.station(from));
             sender.is_some_and(|sender| update.objection(sender, self.now, max_ahead).is_none())
         };
-        let due: Vec<_> = parked
-            .into_iter()
-            .filter(is_due)
-            .take(limit)
-            .collect();
+        let due: Vec<_> = parked.into_iter().filter(is_due).take(limit).collect();
         for (sequence, from, update) in &due {
             self.connection
                 .prepare_cached(

@@ -181,12 +181,10 @@ fn play((clocks, pairs, steps): Scene, has_switches: bool) -> World {
     world
 }
 
-/// Runs so many scenes, and says what happened in them.
-fn run(
-    cases: u32,
-    step: fn(usize) -> BoxedStrategy<Step>,
-    check: impl Fn(Scene) -> Figures,
-) {
+/// Runs `CONVERGENCE_CASES` scenes, else so many, and says what happened in them.
+fn run(cases: u32, step: fn(usize) -> BoxedStrategy<Step>, check: impl Fn(Scene) -> Figures) {
+    let asked = std::env::var("CONVERGENCE_CASES").ok();
+    let cases = asked.map_or(cases, |asked| asked.parse().expect("a number"));
     let config = Config {
         cases,
         rng_seed: RngSeed::Fixed(0x5eed),
@@ -240,7 +238,10 @@ fn all_that_was_acknowledged_is_everywhere_once() {
 fn shown(world: &World, cluster: usize) -> BTreeMap<String, Vec<String>> {
     let states = world.states(cluster);
     let shown = states.iter().map(|stated| {
-        let values = stated.state.writes().map(|(field, write)| format!("{field} {write:?}"));
+        let values = stated
+            .state
+            .writes()
+            .map(|(field, write)| format!("{field} {write:?}"));
         let conflicts = stated.state.conflicts().map(|conflict| format!("{conflict:?}"));
         (
             format!("{} {:?}", stated.study, stated.patient),
@@ -255,7 +256,11 @@ fn what_is_told_anew_after_switches_is_the_same_everywhere() {
     run(40, step_with_switches, |scene| {
         let world = play(scene, true);
         for cluster in 0..world.count() {
-            assert_eq!(shown(&world, cluster), shown(&world, 0), "the states of {cluster}");
+            assert_eq!(
+                shown(&world, cluster),
+                shown(&world, 0),
+                "the states of {cluster}"
+            );
             let records = world.applied_records(cluster);
             assert!(records.values().all(|count| *count == 1), "{records:?}");
         }

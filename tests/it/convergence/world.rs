@@ -177,7 +177,11 @@ impl World {
         order.truncate(most);
         let count = order.chunks(together).count();
         for (number, updates) in order.chunks(together).enumerate() {
-            let ending = if number + 1 == count { ending } else { Ending::Answered };
+            let ending = if number + 1 == count {
+                ending
+            } else {
+                Ending::Answered
+            };
             if !self.deliver(link, updates, ending) {
                 break;
             }
@@ -271,7 +275,9 @@ impl World {
     }
 
     fn mend(&self, at: usize, failing: rusqlite::Connection) {
-        failing.execute_batch("DROP TRIGGER breaks_off").expect("no trigger");
+        failing
+            .execute_batch("DROP TRIGGER breaks_off")
+            .expect("no trigger");
         drop(failing);
         // A statement that was prepared before sees the schema as it is: the next one is to find no fault.
         self.store(at).generation().expect("a store in order");
@@ -393,7 +399,11 @@ impl World {
             .iter()
             .map(|update| (update.id.clone(), 1))
             .collect();
-        assert_eq!(self.applied_records(cluster), expected, "the audit record of {cluster}");
+        assert_eq!(
+            self.applied_records(cluster),
+            expected,
+            "the audit record of {cluster}"
+        );
         let rows = self
             .store(cluster)
             .outbox(&OutboxFilter::default(), None)
@@ -408,7 +418,10 @@ impl World {
             let is_back = |station: &StationName| log.from.as_ref() == Some(station);
             let of_update = rows.iter().filter(|row| row.update.id == update.id);
             let to: Vec<_> = of_update.map(|row| &row.station).collect();
-            assert!(!to.iter().any(|station| is_back(station)), "sent back: {update:?}");
+            assert!(
+                !to.iter().any(|station| is_back(station)),
+                "sent back: {update:?}"
+            );
             logged += 1;
         }
         let sql = "SELECT count(*) FROM update_log";
