@@ -20,7 +20,9 @@ use super::view::Document;
 use super::{Format, change};
 use crate::model::{Configuration, Generation, Kind, Station, StationName, relay_targets};
 use crate::service::control::{self, ControlError, ServiceStatus};
-use crate::store::{Access, JobCounts, LinkHealth, QueueLength, RelayPeer, SavedGeneration, Store};
+use crate::store::{
+    Access, JobCounts, LinkHealth, PullCounts, QueueLength, RelayPeer, SavedGeneration, Store,
+};
 
 /// Show the service, the generations saved and in force, and each link's health.
 #[derive(Debug, clap::Args)]
@@ -68,6 +70,7 @@ struct Known {
     prefetch: JobCounts,
     updates: BTreeMap<StationName, QueueLength>,
     relay: BTreeMap<StationName, RelayPeer>,
+    pulls: PullCounts,
 }
 
 fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
@@ -82,6 +85,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
         prefetch: store.prefetch_counts()?,
         updates: store.queue_lengths()?,
         relay: store.relay_peers()?,
+        pulls: store.pull_counts()?,
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
     })
@@ -119,6 +123,30 @@ struct QueuesView {
     prefetch: QueueView,
     /// Updates to be sent to linked clusters.
     updates: UpdatesView,
+    /// Updates of linked clusters with new objects that are to be fetched.
+    pulls: PullsView,
+}
+
+/// What is to be fetched.
+#[derive(Debug, Serialize)]
+struct PullsView {
+    due: u64,
+    /// Tried in vain so far.
+    failing: u64,
+    /// Waiting for a person to acknowledge a review.
+    under_review: u64,
+    oldest: Option<Timestamp>,
+}
+
+impl From<PullCounts> for PullsView {
+    fn from(counts: PullCounts) -> Self {
+        PullsView {
+            due: counts.due,
+            failing: counts.failing,
+            under_review: counts.under_review,
+            oldest: counts.oldest,
+        }
+    }
 }
 
 /// The queues of updates, all stations together.
@@ -221,6 +249,7 @@ impl Picture {
             queues: QueuesView {
                 prefetch: self.saved.prefetch.into(),
                 updates: self.updates(),
+                pulls: self.saved.pulls.into(),
             },
             conflicts: service.map(|service| service.conflicts),
         }
@@ -276,6 +305,7 @@ impl Picture {
             .into_iter()
             .chain(self.prefetch_queue())
             .chain(self.update_queues())
+            .chain(self.pulls())
         {
             ui.line(&line)?;
         }
@@ -390,6 +420,24 @@ impl Picture {
         lines.collect()
     }
 
+    /// The updates with new objects that are to be fetched, where there are any.
+    fn pulls(&self) -> Option<String> {
+        let PullCounts {
+            due,
+            failing,
+            under_review,
+            oldest,
+        } = self.saved.pulls;
+        let since = oldest.map(|oldest| format!(" for {}", age(oldest, self.now)));
+        let counts = [(failing, "tried in vain"), (under_review, "under review")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
+        let since = since.unwrap_or_default();
+        (due > 0).then(|| {
+            format!("new objects of {due} updates to be fetched{since}{counts}: impaxlink updates list")
+        })
+    }
+
     /// One line to standard error with what is not well, if anything is not.
     fn tell_troubles(&self) {
         let mut troubles: Vec<String> = match &self.service {
@@ -402,6 +450,8 @@ impl Picture {
         if relay.parked > 0 || self.saved.configuration.linked_stations().any(is_stuck) {
             troubles.extend(self.update_queues());
         }
+        let pulls = self.saved.pulls;
+        troubles.extend(self.pulls().filter(|_| pulls.failing + pulls.under_review > 0));
         let down = self.links().filter(|station| self.health_word(station) == "down");
         troubles.extend(down.map(|station| {
             let state = state(station, &self.saved.health, self.now);

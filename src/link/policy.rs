@@ -9,7 +9,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 pub use crate::model::Caller;
-use crate::model::{Configuration, Kind, Query, Station, StationName, Suspension};
+use crate::model::{Configuration, Kind, Query, Station, StationName, Suspension, accepts_updates};
 
 /// What the caller leaves out of the stations that the policy allows, or adds to them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +32,8 @@ pub enum Purpose {
     Query,
     /// Relevant priors are looked for: *link prefetching*.
     Prefetch,
+    /// New objects that an update told of: *link cluster updates*, or *link internal queries*.
+    Updates,
 }
 
 /// What a station is to the query.
@@ -147,6 +149,10 @@ fn flags_against(caller: &Caller, station: &Station, purpose: Purpose) -> Option
     let (allows, option) = match (caller, purpose) {
         (Caller::LinkedCluster, _) => return Some(Skip::NotForwarded),
         (_, Purpose::Prefetch) => (links.allows_prefetching(), "--link-prefetch"),
+        (_, Purpose::Updates) => {
+            let accepts = accepts_updates(station) || links.allows_internal_queries();
+            (accepts, "--link-cluster-updates")
+        }
         (Caller::Internal, _) => (links.allows_internal_queries(), "--link-internal-queries"),
         (Caller::External, _) => (links.allows_external_queries(), "--link-external-queries"),
     };

@@ -70,6 +70,9 @@ pub const UPDATES_MAX_CLOCK_AHEAD: &str = "updates.max_clock_ahead";
 /// How long nothing more of a study must arrive before linked clusters are told of its new objects.
 pub const UPDATES_QUIET: &str = "updates.quiet";
 
+/// Of how many studies new objects are pulled at once.
+pub const UPDATES_CONCURRENCY: &str = "updates.concurrency";
+
 /// How many associations to each station are open at once.
 pub const ASSOCIATIONS_TO_STATION: &str = "limits.associations_to_station";
 
@@ -203,7 +206,8 @@ impl Settings {
         parse_duration(text).unwrap_or(super::DEFAULT_TIMEOUT)
     }
 
-    /// The number of that key: `limits.…`, `ledger.keep_days`, `prefetch.concurrency`, `prefetch.retries`.
+    /// The number of that key: `limits.…`, `ledger.keep_days`, `prefetch.concurrency`, `prefetch.retries`,
+    /// `updates.concurrency`.
     pub fn count(&self, name: &'static str) -> usize {
         self.parsed(name)
     }

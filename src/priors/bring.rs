@@ -4,13 +4,13 @@
 //! as many instances as the fullest known copy has, whatever the source claims; what is lacking is the next source's to
 //! give.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::destination;
 use super::runner::Queue;
 use crate::link::retrieve::{Progress, RetrieveRequest, Retrieved, Scope, retrieve};
 use crate::link::tls::LinkTls;
@@ -44,9 +44,6 @@ impl Carrier {
         if !source.is_some_and(|station| station.is_linked() && station.links.prefetching) {
             return incomplete(&job, 0, "it is not linked for prefetching any more".to_owned());
         }
-        // The one that is taken by default may be known by another title at the source.
-        let is_default =
-            destination(&self.configuration, None).is_ok_and(|name| name == job.wanted.destination);
         let request = RetrieveRequest {
             configuration: Arc::clone(&self.configuration),
             cross_reference: self.cross_reference,
@@ -56,10 +53,13 @@ impl Carrier {
             store: self.store,
             purpose: Purpose::Prefetch,
             study_instance_uid: job.wanted.study_instance_uid.clone(),
+            patient: None,
             scope: Scope::Study,
             from: vec![job.source.clone()],
+            first: None,
+            resting: BTreeMap::new(),
             regardless: false,
-            to: (!is_default).then(|| job.wanted.destination.clone()),
+            to: RetrieveRequest::to_archive(&self.configuration, &job.wanted.destination),
             method: None,
             dry_run: false,
         };
@@ -88,8 +88,7 @@ fn outcome(job: &PrefetchJob, retrieved: &Retrieved) -> JobOutcome {
     if retrieved.cancelled {
         return JobOutcome::Interrupted;
     }
-    let told = retrieved.unanswered.first().map(|station| station.detail.clone());
-    let told = told.or_else(|| retrieved.sources.iter().find_map(|source| source.detail.clone()));
+    let told = retrieved.troubles().next().map(|(_, detail)| detail.to_owned());
     let told = told.unwrap_or_else(|| match retrieved.sources.is_empty() {
         true => "it has the study no longer".to_owned(),
         false => format!("{} of {expected} images are here", retrieved.instances),

@@ -14,7 +14,7 @@
 //! - `prefetch`, `arriving`: priors brought when a study arrives or is scheduled, and the queue of them
 //! - `schedule`, `health`: whether links answer
 //! - `announce`: objects that were acquired here, told to linked clusters
-//! - `update`: updates that linked clusters send; `relay`: those that are sent to them
+//! - `update`: updates that linked clusters send; `relay`: those that are sent to them; `pull`: objects that they name
 //! - `notify`: what the service manager is told
 //!
 //! Invariants: configuration is never written here. Nothing of a peer's is waited for without a deadline. SQLite never
@@ -36,6 +36,7 @@ mod limits;
 mod listener;
 mod notify;
 mod prefetch;
+mod pull;
 mod records;
 mod rejections;
 mod relay;

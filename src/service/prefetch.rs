@@ -22,7 +22,7 @@ use crate::priors::find::FindPriors;
 use crate::priors::looking::{Looked, Occasion, look};
 use crate::priors::runner::{self, Goal, Limits, Queue};
 use crate::priors::worklist::{WorklistQuestion, ask_worklist, worklist_station};
-use crate::store::{Enqueued, Store, StoreError};
+use crate::store::{CopyRecord, Enqueued, Store, StoreError};
 
 /// How often arrivals and the worklist are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -134,8 +134,8 @@ async fn follow_arrivals(service: Arc<Service>, queue: Queue) {
 fn acquired_here(store: &Store, studies: Vec<Uid>) -> Result<Vec<Uid>, StoreError> {
     let mut acquired = Vec::new();
     for study in studies {
-        let is_visitor = store.copies(&study)?.iter().any(|copy| copy.expired_at.is_none());
-        if !is_visitor {
+        // What was pulled into a study that is at home makes no visitor of it.
+        if !store.copies(&study)?.iter().any(CopyRecord::is_visitor) {
             acquired.push(study);
         }
     }

@@ -26,6 +26,7 @@ use super::health::watch_links;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
 use super::prefetch::Prefetch;
+use super::pull::pull_objects;
 use super::records::Records;
 use super::relay::relay_updates;
 use super::reload::{ReloadRequests, Reloader};
@@ -137,7 +138,7 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     let (records, record_writer) = Records::new(open()?);
     let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
     let (updates, keeper) = Updates::new(open()?, attribution.clone());
-    let (relayed, announcing) = (open()?, open()?);
+    let (relayed, announcing, pulled) = (open()?, open()?, open()?);
     let service = new_service(&store, snapshot, bound.local(), records, known_patients, updates);
     let service = Arc::new(service);
     let listening = bound.serve(&service, Transport::Plain);
@@ -157,6 +158,9 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
         announcing,
         attribution.clone(),
     ));
+    service
+        .connections
+        .spawn(pull_objects(Arc::clone(&service), pulled));
     tokio::spawn(expire_visitors(Arc::clone(&service), copies, attribution));
     prefetch.start(&service);
     tokio::spawn(notify::keep_watchdog_quiet());

@@ -98,6 +98,11 @@ pub struct CopyRecord {
 }
 
 impl CopyRecord {
+    /// Whether the study is there because it was brought: nothing of it was there before.
+    pub fn is_visitor(&self) -> bool {
+        self.expired_at.is_none() && self.held_before == 0
+    }
+
     /// When it was last brought or used.
     pub fn last_activity(&self) -> Timestamp {
         self.last_use.unwrap_or(self.last_brought).max(self.last_brought)

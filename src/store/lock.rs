@@ -1,4 +1,5 @@
-//! Locks on files beside the store: who may create or migrate it, and which service runs on it.
+//! Locks on files beside the store: who may create or migrate it, which service runs on it, and
+//! who pulls objects.
 //!
 //! Invariant: a lock is a `flock`, so it ends with its process, however that ends. The files themselves stay: removing
 //! one that another process has open would make two locks of one. Locks within the database are SQLite's own.
@@ -81,6 +82,24 @@ impl ServiceLock {
             Err(rustix::io::Errno::WOULDBLOCK) => read_holder(&mut file).map(Some).map_err(io_error),
             Err(error) => Err(io_error(error.into())),
         }
+    }
+}
+
+/// The right to be the one process that pulls objects which updates name. It ends when this is dropped, or with the
+/// process.
+#[derive(Debug)]
+pub struct PullLock {
+    _file: File,
+}
+
+impl PullLock {
+    /// Takes the lock of the store at `path`; `None` where another process has it.
+    pub fn acquire(path: &Path) -> Result<Option<PullLock>, StoreError> {
+        let lock_path = beside(&super::resolve(path), ".pulls.lock");
+        let io_error = |source| StoreError::from_io("lock", &lock_path, source);
+        let file = open_lock_file(&lock_path).map_err(io_error)?;
+        let is_ours = lock_within(&file, Duration::ZERO).map_err(io_error)?;
+        Ok(is_ours.then_some(PullLock { _file: file }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The log of updates: what came, what waits to be looked at, and which new objects are still to be pulled.
+//! The log of updates: what came, and what waits to be looked at. Which new objects are still to be pulled is `pulls`'.
 //!
 //! Invariant: the log is written by `updates` alone; here it is read, and what waits in it is brought to an end.
 
@@ -24,7 +24,8 @@ pub struct LoggedUpdate {
     pub parked: Option<String>,
 }
 
-const COLUMNS: &str = "at, from_station, iif(outcome = 'parked', coalesce(reason, ''), NULL), body";
+pub(super) const COLUMNS: &str =
+    "at, from_station, iif(outcome = 'parked', coalesce(reason, ''), NULL), body";
 
 impl Store {
     /// Received updates that are parked: kept and not applied. Oldest first.
@@ -46,39 +47,13 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
-    /// Received updates whose new objects are still to be pulled, oldest first. Only applied ones.
-    pub fn due_pulls(&self, limit: usize) -> Result<Vec<LoggedUpdate>, StoreError> {
-        self.logged(
-            "pull = 'due' AND outcome = 'applied' ORDER BY sequence LIMIT ?1",
-            &limit,
-        )
-    }
-
-    /// Notes that nothing of that update is left to be pulled.
-    pub fn pull_is_done(&self, id: &Uid) -> Result<(), StoreError> {
-        let transaction = self.begin_write()?;
-        let written = transaction
-            .execute(
-                "UPDATE update_log SET pull = 'done' WHERE id = ?1 AND pull = 'due'",
-                [id.as_str()],
-            )
-            .and_then(|_| transaction.commit());
-        self.sqlite(written)
-    }
-
     /// Drops a parked update for good: it is not applied, also when it comes again. Whether there was one.
     pub fn drop_parked(&self, attribution: &Attribution, id: &Uid) -> Result<bool, StoreError> {
-        let Some(LoggedUpdate {
-            update,
-            from,
-            parked: Some(_),
-            ..
-        }) = self.logged_update(id)?
-        else {
+        let Some(logged) = self.logged_update(id)?.filter(|logged| logged.parked.is_some()) else {
             return Ok(false);
         };
         let transaction = self.begin_write()?;
-        let written = drop_one(&transaction, &self.cluster_uid, attribution, &update, from)
+        let written = drop_one(&transaction, &self.cluster_uid, attribution, &logged)
             .and_then(|is_dropped| transaction.commit().map(|()| is_dropped));
         self.sqlite(written)
     }
@@ -97,26 +72,34 @@ fn drop_one(
     connection: &Connection,
     cluster: &Uid,
     attribution: &Attribution,
-    update: &Update,
-    from: Option<StationName>,
+    logged: &LoggedUpdate,
 ) -> rusqlite::Result<bool> {
     let sql = "UPDATE update_log SET outcome = 'dropped', pull = NULL WHERE id = ?1 AND outcome = 'parked'";
-    if connection.execute(sql, [update.id.as_str()])? == 0 {
+    if connection.execute(sql, [logged.update.id.as_str()])? == 0 {
         return Ok(false);
     }
+    audit_drop(connection, cluster, attribution, logged)?;
+    Ok(true)
+}
+
+pub(super) fn audit_drop(
+    connection: &Connection,
+    cluster: &Uid,
+    attribution: &Attribution,
+    LoggedUpdate { update, from, .. }: &LoggedUpdate,
+) -> rusqlite::Result<()> {
     let event = Event::Update(UpdateRecord {
         act: UpdateAct::Dropped,
         update: update.id.clone(),
         study: update.study.clone(),
-        from,
+        from: from.clone(),
         not_to: None,
         changed: update.changes.iter().map(|change| change.field).collect(),
     });
-    audit_log::append(connection, cluster, attribution, &event)?;
-    Ok(true)
+    audit_log::append(connection, cluster, attribution, &event)
 }
 
-fn logged_update(row: &Row<'_>) -> rusqlite::Result<LoggedUpdate> {
+pub(super) fn logged_update(row: &Row<'_>) -> rusqlite::Result<LoggedUpdate> {
     Ok(LoggedUpdate {
         at: Timestamp::from_microsecond(row.get(0)?).map_err(|error| unreadable(0, error))?,
         from: optional(row, 1)?,

@@ -5,6 +5,7 @@
 //! - [`conversation`]: the association over which they are sent, with a cluster that has shown who it is
 //! - [`announce`]: updates made of objects that were acquired here; `objects`: what both have to name them
 //! - [`relay`]: the queue of each station, sent until delivered
+//! - [`pull`]: new objects that updates of others name, brought to the archive that holds the study
 //!
 //! Invariants: nothing is sent to a peer that has not shown that it is the cluster we know. What is kept of updates, and
 //! the rules by which they are applied, are `store`'s and `model`'s. Start reading at [`relay`].
@@ -14,5 +15,6 @@ pub mod conversation;
 pub mod hl7;
 pub mod object;
 mod objects;
+pub mod pull;
 pub mod relay;
 mod wait;

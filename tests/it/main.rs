@@ -37,6 +37,7 @@ mod prefetch;
 mod prefetch_crash;
 mod prefetch_night;
 mod priors;
+mod pull;
 mod query_embedded;
 mod query_ends;
 mod reference;

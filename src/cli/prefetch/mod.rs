@@ -10,6 +10,8 @@ mod outcome;
 mod running;
 mod view;
 
+pub use self::running::cancelled_by_signals;
+
 use clap::Subcommand;
 use clap_complete::ArgValueCompleter;
 

@@ -5,6 +5,7 @@
 mod progress;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,8 +128,11 @@ pub fn run(ui: &mut Ui, args: RetrieveArgs) -> anyhow::Result<ExitStatus> {
             Some(study) => study.clone(),
             None => return Ok(ExitStatus::Done),
         },
+        patient: None,
         scope,
         from: named_stations(&configuration, &args.from)?,
+        first: None,
+        resting: BTreeMap::new(),
         regardless: args.regardless,
         to,
         method: args.method.map(|method| match method {
@@ -190,7 +194,7 @@ fn scope(args: &RetrieveArgs, studies: &[Uid]) -> anyhow::Result<Scope> {
     }
     Ok(match (series.is_empty(), instances.is_empty()) {
         (false, _) => Scope::Series(series),
-        (true, false) => Scope::Instances(instances),
+        (true, false) => Scope::Instances(instances.into_iter().collect()),
         (true, true) => Scope::Study,
     })
 }

@@ -41,7 +41,8 @@ impl Meant {
     }
 }
 
-/// Try updates again at once, also those that were refused for good; and apply those parked here whose time has come.
+/// Try updates again at once, also those that were refused for good; apply those parked here whose time has come, and try
+/// again to fetch the new objects that they name.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink updates retry 2.25.77\n  \
@@ -51,7 +52,8 @@ pub struct RetryArgs {
     meant: Meant,
 }
 
-/// Give up updates: they are not sent any more, or, parked here, never applied. What they say stays in the study.
+/// Give up updates: they are not sent any more, or, parked here, never applied, and new objects that they name are not
+/// fetched any more. What they say stays in the study.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink updates drop 2.25.77 --station SITEB\n  \
@@ -71,6 +73,8 @@ struct ActView {
     rows: usize,
     /// Updates of other clusters that were parked here.
     parked_here: usize,
+    /// Updates of other clusters with new objects that are still to be pulled.
+    pulls: usize,
 }
 
 /// Runs `updates retry`.
@@ -78,9 +82,21 @@ pub fn retry(ui: &mut Ui, args: RetryArgs) -> anyhow::Result<ExitStatus> {
     let store = ui.store(Access::ReadWrite)?;
     let rows = store.retry_outbox(&args.meant.filter())?;
     store.relay_retry(args.meant.station.as_ref())?;
+    let pulls = match &args.meant {
+        Meant {
+            update: None,
+            station: Some(_),
+        } => 0,
+        meant => store.retry_pulls(meant.update.as_ref())?,
+    };
     wake(ui);
     let parked_here = store.apply_parked(&by(None), MOST_APPLIED)?;
-    if let Some(update) = args.meant.update.as_ref().filter(|_| rows + parked_here == 0) {
+    if let Some(update) = args
+        .meant
+        .update
+        .as_ref()
+        .filter(|_| rows + parked_here + pulls == 0)
+    {
         let logged = store.logged_update(update)?.ok_or_else(|| not_found(update))?;
         if let Some(reason) = logged.parked {
             ui.notice(&format!("it stays parked: {reason}"));
@@ -88,8 +104,12 @@ pub fn retry(ui: &mut Ui, args: RetryArgs) -> anyhow::Result<ExitStatus> {
     }
     tell(
         ui,
-        ActView { rows, parked_here },
-        ["to be tried again", "applied"],
+        ActView {
+            rows,
+            parked_here,
+            pulls,
+        },
+        ["to be tried again", "applied", "to be fetched"],
     )
 }
 
@@ -98,21 +118,34 @@ pub fn drop_rows(ui: &mut Ui, args: DropArgs) -> anyhow::Result<ExitStatus> {
     let store = ui.store(Access::ReadWrite)?;
     let by = by(args.reason);
     let rows = store.drop_outbox(&by, &args.meant.filter())?;
-    let parked_here = match &args.meant.update {
-        Some(update) => usize::from(store.drop_parked(&by, update)?),
-        None => 0,
+    let (parked_here, pulls) = match &args.meant.update {
+        Some(update) => (
+            usize::from(store.drop_parked(&by, update)?),
+            usize::from(store.drop_pull(&by, update)?),
+        ),
+        None => (0, 0),
     };
-    if let Some(update) = args.meant.update.as_ref().filter(|_| rows + parked_here == 0) {
+    if let Some(update) = args
+        .meant
+        .update
+        .as_ref()
+        .filter(|_| rows + parked_here + pulls == 0)
+    {
         store.logged_update(update)?.ok_or_else(|| not_found(update))?;
     }
-    tell(ui, ActView { rows, parked_here }, ["dropped", "dropped"])
+    let done = ActView {
+        rows,
+        parked_here,
+        pulls,
+    };
+    tell(ui, done, ["dropped", "dropped", "not to be fetched"])
 }
 
 fn by(reason: Option<String>) -> Attribution {
     attribution::of_this_process(reason)
 }
 
-fn tell(ui: &mut Ui, done: ActView, [sent, parked]: [&str; 2]) -> anyhow::Result<ExitStatus> {
+fn tell(ui: &mut Ui, done: ActView, [sent, parked, pulled]: [&str; 3]) -> anyhow::Result<ExitStatus> {
     match ui.format() {
         Format::Json | Format::Ndjson => ui.json(&Document::new(done))?,
         Format::DicomJson => return Err(ui.refuse_format()),
@@ -121,7 +154,11 @@ fn tell(ui: &mut Ui, done: ActView, [sent, parked]: [&str; 2]) -> anyhow::Result
                 0 => String::new(),
                 count => format!(", {count} parked here {parked}"),
             };
-            ui.notice(&format!("{} {sent}{here}", done.rows));
+            let objects = match done.pulls {
+                0 => String::new(),
+                count => format!(", new objects of {count} {pulled}"),
+            };
+            ui.notice(&format!("{} {sent}{here}{objects}", done.rows));
         }
     }
     Ok(ExitStatus::Done)

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::view::{RelayView, UpdateView};
+use super::view::{PullView, RelayView, UpdateView};
 use crate::cli::Format;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
@@ -14,12 +14,14 @@ use crate::cli::view::Document;
 use crate::model::{StationName, Uid};
 use crate::store::{Access, LoggedUpdate, OutboxFilter, OutboxState};
 
-/// List what is queued for linked clusters or was refused by them, newest first, and what of theirs is parked here.
+/// List what is queued for linked clusters or was refused by them, newest first, what of theirs is parked here, and the
+/// objects they told of that are still to be fetched, with what keeps them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink updates list\n  \
     impaxlink updates list --station SITEB --state delivered --limit 10\n  \
-    impaxlink updates list --state parked --json")]
+    impaxlink updates list --state parked --json\n  \
+    impaxlink updates list --state due")]
 pub struct ListArgs {
     /// Only to this station
     #[arg(long, value_name = "STATION", value_parser = value::parsed::<StationName>)]
@@ -27,7 +29,7 @@ pub struct ListArgs {
     /// Only of this study
     #[arg(long, value_name = "UID", value_parser = value::parsed::<Uid>)]
     study: Option<Uid>,
-    /// Only those in this state; without it, queued and parked ones
+    /// Only those in this state; without it, all but delivered ones
     #[arg(long)]
     state: Option<State>,
     /// At most so many of each state; 0 is all
@@ -44,15 +46,18 @@ pub enum State {
     Delivered,
     /// Refused for good, or not applied here.
     Parked,
+    /// Of a linked cluster, with new objects that are still to be fetched.
+    Due,
 }
 
-impl From<State> for OutboxState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Queued => OutboxState::Queued,
-            State::Delivered => OutboxState::Delivered,
-            State::Parked => OutboxState::Parked,
-        }
+/// In which states rows to other clusters are listed.
+fn outbox_states(state: Option<State>) -> &'static [OutboxState] {
+    match state {
+        None => &[OutboxState::Queued, OutboxState::Parked],
+        Some(State::Queued) => &[OutboxState::Queued],
+        Some(State::Delivered) => &[OutboxState::Delivered],
+        Some(State::Parked) => &[OutboxState::Parked],
+        Some(State::Due) => &[],
     }
 }
 
@@ -65,16 +70,19 @@ pub struct ShowArgs {
     update: Uid,
 }
 
-/// `updates list --json`: the rows to other clusters, and what of theirs is parked here.
+/// `updates list --json`: the rows to other clusters, what of theirs is parked here, and what is to be pulled.
 #[derive(Debug, Serialize)]
 struct ListView<'a> {
     items: Vec<RelayView<'a>>,
     parked_here: Vec<UpdateView<'a>>,
+    pulls: Vec<PullView<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct ShowView<'a> {
     update: UpdateView<'a>,
+    /// What is still to be pulled of it; null where nothing is.
+    pull: Option<PullView<'a>>,
     relay: Vec<RelayView<'a>>,
 }
 
@@ -82,16 +90,12 @@ struct ShowView<'a> {
 pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
     let store = ui.store(Access::ReadOnly)?;
     let limit = (args.limit != 0).then_some(args.limit);
-    let states = match args.state {
-        Some(state) => vec![state.into()],
-        None => vec![OutboxState::Queued, OutboxState::Parked],
-    };
     let mut rows = Vec::new();
-    for state in states {
+    for state in outbox_states(args.state) {
         let filter = OutboxFilter {
             station: args.station.clone(),
             study: args.study.clone(),
-            state: Some(state),
+            state: Some(*state),
             ..OutboxFilter::default()
         };
         rows.extend(store.outbox(&filter, limit)?);
@@ -100,34 +104,53 @@ pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
         None | Some(State::Parked) => store.parked_updates()?,
         Some(_) => Vec::new(),
     };
-    parked_here.retain(|logged| {
-        args.study
+    let mut pulls = match args.state {
+        None | Some(State::Due) => store.due_pulls(args.study.as_ref(), limit)?,
+        Some(_) => Vec::new(),
+    };
+    let is_meant = |logged: &LoggedUpdate| {
+        let is_of_study = args
+            .study
             .as_ref()
-            .is_none_or(|study| logged.update.study == *study)
-            && args
-                .station
-                .as_ref()
-                .is_none_or(|station| logged.from.as_ref() == Some(station))
-    });
+            .is_none_or(|study| logged.update.study == *study);
+        let mut station = args.station.iter();
+        is_of_study && station.all(|station| logged.from.as_ref() == Some(station))
+    };
+    parked_here.retain(&is_meant);
+    pulls.retain(|due| is_meant(&due.logged));
     let items: Vec<RelayView<'_>> = rows.iter().map(RelayView::from).collect();
+    let pulls: Vec<PullView<'_>> = pulls.iter().map(PullView::from).collect();
     match ui.format() {
         Format::Json => ui.json(&Document::new(ListView {
             items,
             parked_here: parked_here.iter().map(UpdateView::from).collect(),
+            pulls,
         }))?,
+        Format::Ndjson if matches!(args.state, Some(State::Due)) => {
+            pulls.iter().try_for_each(|pull| ui.ndjson(pull))?;
+        }
+        Format::Csv if matches!(args.state, Some(State::Due)) => ui.csv(
+            &["update", "station", "study", "objects", "tries", "detail"],
+            pulls.iter().map(PullView::cells),
+        )?,
         Format::Ndjson => items.iter().try_for_each(|row| ui.ndjson(row))?,
         Format::Csv => ui.csv(
             &["update", "station", "state", "changed", "attempts", "detail"],
             items.iter().map(RelayView::cells_with_update),
         )?,
         Format::DicomJson => return Err(ui.refuse_format()),
-        Format::Table => table(ui, &items, &parked_here)?,
+        Format::Table => table(ui, &items, &parked_here, &pulls)?,
     }
     Ok(ExitStatus::Done)
 }
 
-fn table(ui: &mut Ui, items: &[RelayView<'_>], parked_here: &[LoggedUpdate]) -> anyhow::Result<()> {
-    if items.is_empty() && parked_here.is_empty() {
+fn table(
+    ui: &mut Ui,
+    items: &[RelayView<'_>],
+    parked_here: &[LoggedUpdate],
+    pulls: &[PullView<'_>],
+) -> anyhow::Result<()> {
+    if items.is_empty() && parked_here.is_empty() && pulls.is_empty() {
         ui.notice("no updates wait");
         return Ok(());
     }
@@ -144,7 +167,17 @@ fn table(ui: &mut Ui, items: &[RelayView<'_>], parked_here: &[LoggedUpdate]) -> 
             logged.update.id
         ))?;
     }
-    Ok(())
+    pull_table(ui, pulls)
+}
+
+/// What is still to be pulled, where anything is.
+pub fn pull_table(ui: &mut Ui, pulls: &[PullView<'_>]) -> anyhow::Result<()> {
+    if pulls.is_empty() {
+        return Ok(());
+    }
+    let mut table = Columns::new(&["UPDATE", "FROM", "STUDY", "NEW OBJECTS>", "TRIES>", "DETAIL"]);
+    pulls.iter().for_each(|pull| table.row(pull.cells()));
+    Ok(ui.table(table)?)
 }
 
 /// Runs `updates show`.
@@ -158,15 +191,23 @@ pub fn show(ui: &mut Ui, args: ShowArgs) -> anyhow::Result<ExitStatus> {
         ..OutboxFilter::default()
     };
     let rows = store.outbox(&filter, None)?;
+    let due = store.due_pull(&args.update)?;
+    let pull = due.as_ref().map(PullView::from);
     let view = UpdateView::from(&logged);
     let relay: Vec<RelayView<'_>> = rows.iter().map(RelayView::from).collect();
     match ui.format() {
-        Format::Json | Format::Ndjson => ui.json(&Document::new(ShowView { update: view, relay }))?,
-        Format::Csv => ui.csv(&["field", "value"], view.rows())?,
+        Format::Json | Format::Ndjson => ui.json(&Document::new(ShowView {
+            update: view,
+            pull,
+            relay,
+        }))?,
+        Format::Csv => ui.csv(&["field", "value"], view.rows(pull.as_ref()))?,
         Format::DicomJson => return Err(ui.refuse_format()),
         Format::Table => {
             let mut table = Columns::new(&[]);
-            view.rows().into_iter().for_each(|row| table.row(row));
+            view.rows(pull.as_ref())
+                .into_iter()
+                .for_each(|row| table.row(row));
             ui.table(table)?;
             if !relay.is_empty() {
                 ui.line("")?;

@@ -1,7 +1,9 @@
-//! `updates`: what is still to be sent to linked clusters, what was refused, and what of theirs is parked here.
+//! `updates`: what is still to be sent to linked clusters, what was refused, what of theirs is parked here, and which
+//! objects they told of are still to be fetched.
 
 mod act;
 mod list;
+mod pulling;
 pub mod sending;
 pub mod view;
 
@@ -10,11 +12,12 @@ use clap::Subcommand;
 use super::error::ExitStatus;
 use super::output::Ui;
 
-/// See and mend the relay of updates to linked clusters.
+/// See and mend the relay of updates to linked clusters, and the fetching of new objects that they tell of.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     impaxlink updates list --state parked\n  \
     impaxlink updates send SITEB\n  \
+    impaxlink updates pull\n  \
     impaxlink updates drop 2.25.77 --station SITEB")]
 pub enum UpdatesCommand {
     List(list::ListArgs),
@@ -22,6 +25,7 @@ pub enum UpdatesCommand {
     Retry(act::RetryArgs),
     Drop(act::DropArgs),
     Send(sending::SendArgs),
+    Pull(pulling::PullArgs),
     Resync(sending::ResyncArgs),
 }
 
@@ -33,6 +37,7 @@ pub fn run(ui: &mut Ui, command: UpdatesCommand) -> anyhow::Result<ExitStatus> {
         UpdatesCommand::Retry(args) => act::retry(ui, args),
         UpdatesCommand::Drop(args) => act::drop_rows(ui, args),
         UpdatesCommand::Send(args) => sending::send(ui, args),
+        UpdatesCommand::Pull(args) => pulling::run(ui, args),
         UpdatesCommand::Resync(args) => sending::resync(ui, args),
     }
 }

@@ -27,13 +27,13 @@ use crate::store::{Access, OutboxFilter, OutboxState, SharedStore, Store};
 use crate::updates::relay::Relay;
 
 /// How long a service may take to say that it looks.
-const LIMIT: Duration = Duration::from_secs(5);
+pub const LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether the service has delivered.
 const POLL: Duration = Duration::from_millis(20);
 /// How often the command itself sends what a busy station is to be sent again.
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long is waited where nothing is said.
-const PATIENCE: &str = "60s";
+pub const PATIENCE: &str = "60s";
 
 /// Send now what is queued for linked clusters, also what rests after a failure; wait until it is delivered.
 ///

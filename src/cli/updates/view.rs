@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cli::time::local_time;
 use crate::model::{Revision, StateField, StationName, Uid, Update};
-use crate::store::{LoggedUpdate, OutboxRow, OutboxState};
+use crate::store::{DuePull, LoggedUpdate, OutboxRow, OutboxState};
 
 /// A row of the outbox.
 #[derive(Debug, Serialize)]
@@ -60,6 +60,65 @@ impl RelayView<'_> {
     }
 }
 
+/// Objects of an update that are still to be pulled.
+#[derive(Debug, Serialize)]
+pub struct PullView<'a> {
+    update: &'a Uid,
+    study_instance_uid: &'a Uid,
+    /// The station that sent the update.
+    from: Option<&'a StationName>,
+    at: Timestamp,
+    new_objects: usize,
+    /// How often it was tried in vain.
+    failures: u32,
+    next_try: Option<Timestamp>,
+    under_review: bool,
+    /// Why they did not come; null where it was not tried yet.
+    reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a DuePull> for PullView<'a> {
+    fn from(due: &'a DuePull) -> Self {
+        let (logged, trouble) = (&due.logged, due.trouble.as_ref());
+        PullView {
+            update: &logged.update.id,
+            study_instance_uid: &logged.update.study,
+            from: logged.from.as_ref(),
+            at: logged.at,
+            new_objects: new_objects(&logged.update),
+            failures: trouble.map_or(0, |trouble| trouble.failures),
+            next_try: trouble
+                .filter(|_| !due.is_under_review)
+                .map(|trouble| trouble.next_try),
+            under_review: due.is_under_review,
+            reason: trouble.map(|trouble| trouble.reason.as_str()),
+        }
+    }
+}
+
+impl PullView<'_> {
+    /// Update, the station that sent it, study, number of objects, tries and what keeps them.
+    pub fn cells(&self) -> [String; 6] {
+        [
+            self.update.to_string(),
+            self.from.map_or_else(String::new, ToString::to_string),
+            self.study_instance_uid.to_string(),
+            self.new_objects.to_string(),
+            self.failures.to_string(),
+            self.why(),
+        ]
+    }
+
+    /// What keeps the objects.
+    pub fn why(&self) -> String {
+        match (self.under_review, self.reason) {
+            (true, _) => "under review: impaxlink study review".to_owned(),
+            (false, Some(reason)) => reason.to_owned(),
+            (false, None) => "to be pulled".to_owned(),
+        }
+    }
+}
+
 /// An update in the log.
 #[derive(Debug, Serialize)]
 pub struct UpdateView<'a> {
@@ -80,7 +139,6 @@ pub struct UpdateView<'a> {
 impl<'a> From<&'a LoggedUpdate> for UpdateView<'a> {
     fn from(logged: &'a LoggedUpdate) -> Self {
         let update = &logged.update;
-        let series = update.new_objects.iter().flat_map(|new| &new.series);
         UpdateView {
             update: &update.id,
             study_instance_uid: &update.study,
@@ -89,7 +147,7 @@ impl<'a> From<&'a LoggedUpdate> for UpdateView<'a> {
             at: logged.at,
             from: logged.from.as_ref(),
             changed: changed(update),
-            new_objects: series.map(|series| series.objects.len()).sum(),
+            new_objects: new_objects(update),
             review: update.review.as_ref().map(|reason| reason.as_str()),
             parked: logged.parked.as_deref(),
         }
@@ -98,7 +156,7 @@ impl<'a> From<&'a LoggedUpdate> for UpdateView<'a> {
 
 impl UpdateView<'_> {
     /// Field by field, for people.
-    pub fn rows(&self) -> Vec<[String; 2]> {
+    pub fn rows(&self, pull: Option<&PullView<'_>>) -> Vec<[String; 2]> {
         let from = self.from.map_or("here".to_owned(), |from| from.to_string());
         let mut rows = vec![
             ("update", self.update.to_string()),
@@ -110,12 +168,18 @@ impl UpdateView<'_> {
         if self.new_objects > 0 {
             rows.push(("new objects", self.new_objects.to_string()));
         }
+        rows.extend(pull.map(|pull| ("NOT HERE YET", pull.why())));
         rows.extend(self.review.map(|reason| ("review", reason.to_owned())));
         rows.extend(self.parked.map(|reason| ("PARKED", reason.to_owned())));
         rows.into_iter()
             .map(|(name, value)| [name.to_owned(), value])
             .collect()
     }
+}
+
+fn new_objects(update: &Update) -> usize {
+    let series = update.new_objects.iter().flat_map(|new| &new.series);
+    series.map(|series| series.objects.len()).sum()
 }
 
 fn changed(update: &Update) -> Vec<StateField> {

@@ -3,6 +3,7 @@
 //! Invariant: it is a retrieve like any other: what came is on record as a copy. An image that is here already proves
 //! nothing, so it is one that is not.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,7 +82,7 @@ impl MoveTest {
             };
         };
         let request = RetrieveRequest {
-            scope: Scope::Instances(vec![instance.clone()]),
+            scope: Scope::Instances([instance.clone()].into()),
             ..request
         };
         fetch(&request, review.limit).await
@@ -98,8 +99,11 @@ impl MoveTest {
             store: self.store.clone(),
             purpose: Purpose::Retrieve,
             study_instance_uid: self.study_instance_uid.clone(),
+            patient: None,
             scope: Scope::Study,
             from: vec![station.clone()],
+            first: None,
+            resting: BTreeMap::new(),
             regardless: true,
             to: None,
             method: Some(Method::Move),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the copies come in the order of rule 2 of a linked query. A listing that may lack something says so.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use super::{RetrieveRequest, Unanswered};
 use crate::link::merge::{Merge, Source};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::{Event, LinkedQuery, Request};
-use crate::model::{Availability, LedgerEntry, Level, Outcome, Query, SeriesAnswer, StationName, Uid};
+use crate::model::{
+    Availability, LedgerEntry, Level, Outcome, Query, SeriesAnswer, StationName, StudyAnswer, Uid,
+};
 use crate::store::{self, LinkReport};
 
 /// A copy of the study at a source.
@@ -70,6 +73,7 @@ pub fn sources_to_ask(request: &RetrieveRequest) -> Vec<Target> {
         regardless: request.regardless,
         purpose: match request.purpose {
             store::Purpose::Prefetch => Purpose::Prefetch,
+            store::Purpose::Update => Purpose::Updates,
             _ => Purpose::Query,
         },
     };
@@ -81,6 +85,45 @@ pub fn sources_to_ask(request: &RetrieveRequest) -> Vec<Target> {
         &narrowing,
         Timestamp::now(),
     )
+}
+
+/// What an archive station of the local cluster has of the study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The station.
+    pub station: StationName,
+    /// What it lists.
+    pub instances: BTreeMap<Uid, Instance>,
+}
+
+/// What the archive stations of the local cluster have of the study, by the order in which studies are brought to them,
+/// and those that did not say.
+pub async fn held_here(request: &RetrieveRequest) -> (Vec<Held>, Vec<Unanswered>) {
+    let narrowing = Narrowing {
+        local_only: true,
+        ..Narrowing::default()
+    };
+    let (configuration, query) = (&request.configuration, query(request));
+    let now = Timestamp::now();
+    let mut targets = plan(configuration, &Caller::Internal, &query, &narrowing, now);
+    targets.sort_by_key(|target| {
+        let station = configuration.stations.get(target.station);
+        station.map(|station| (Reverse(station.priority), station.name.clone()))
+    });
+    let mut asked = ask(request, query, &targets, &CancellationToken::new()).await;
+    let (mut held, mut unanswered) = (Vec::new(), Vec::new());
+    for (target, source) in asked.sources.into_iter().enumerate() {
+        let station = source.station;
+        match (asked.copies.remove(&target), asked.entries.remove(&target)) {
+            (Some(Copy { instances, .. }), _) => held.push(Held { station, instances }),
+            (None, Some(entry)) if !entry.is_complete() => {
+                let detail = entry.detail.unwrap_or_default();
+                unanswered.push(Unanswered { station, detail });
+            }
+            _ => {}
+        }
+    }
+    (held, unanswered)
 }
 
 /// Asks all stations that may be sources, and the destination.
@@ -139,7 +182,13 @@ async fn ask(
     targets: &[Target],
     cancel: &CancellationToken,
 ) -> Asked {
-    let sources = Source::of(&request.configuration, targets);
+    let mut sources = Source::of(&request.configuration, targets);
+    let said_by = request.patient.as_ref().map(|(_, station)| Source {
+        station: station.clone(),
+        role: Role::Linked,
+        priority: 0,
+    });
+    sources.extend(said_by);
     let mut asked = Asked {
         merge: Merge::new(sources.clone(), Arc::clone(&request.cross_reference)),
         sources,
@@ -147,6 +196,10 @@ async fn ask(
         entries: HashMap::new(),
         link_reports: Vec::new(),
     };
+    if let Some((patient, _)) = &request.patient {
+        let said = StudyAnswer::new(request.study_instance_uid.clone(), patient.clone());
+        asked.merge.add(targets.len(), Box::new(said));
+    }
     // The listing of a large study takes its time: no station is held to the deadline of one that holds up others.
     let patient = targets.iter().map(|target| Target {
         role: Role::Archive,
@@ -162,7 +215,7 @@ async fn ask(
         archive: request.archive.clone(),
         states: None,
         timeout: None,
-        resting: BTreeMap::new(),
+        resting: request.resting.clone(),
         turns: request.turns.clone(),
     });
     let mut is_cancelled = false;
@@ -252,6 +305,10 @@ fn sort_out(request: &RetrieveRequest, targets: &[Target], mut asked: Asked, des
         order.extend(conflicting);
         if !found.conflicts.is_empty() && request.from.is_empty() {
             order.clear();
+        }
+        if let Some(first) = &request.first {
+            let is_first = |source: &Source| source.station == *first;
+            order.sort_by_key(|target| !asked.sources.get(*target).is_some_and(is_first));
         }
     }
     for (target, source) in asked.sources.iter().enumerate() {

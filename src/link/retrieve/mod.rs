@@ -27,7 +27,7 @@ mod storing;
 mod wanted;
 
 pub(in crate::link) use copies::list;
-pub use copies::{Instance, instances, sources_to_ask};
+pub use copies::{Held, Instance, held_here, instances, sources_to_ask};
 pub use errand::retrieve;
 pub use proposals::{MAX_KINDS, ObjectKind, kinds};
 pub use report::{RetrieveError, Retrieved, SourceReport, Unanswered};

@@ -45,6 +45,14 @@ impl Retrieved {
     pub fn is_found(&self) -> bool {
         self.instances > 0 || !self.sources.is_empty() || !self.conflicts.is_empty()
     }
+
+    /// What went wrong at which station: first those that did not say what they have, then those that were tried.
+    pub fn troubles(&self) -> impl Iterator<Item = (&StationName, &str)> {
+        let unanswered = self.unanswered.iter();
+        let unanswered = unanswered.map(|station| (&station.station, station.detail.as_str()));
+        let tried = self.sources.iter();
+        unanswered.chain(tried.filter_map(|source| Some((&source.station, source.detail.as_deref()?))))
+    }
 }
 
 /// A station that should have said whether it has the study.

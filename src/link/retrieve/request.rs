@@ -1,11 +1,14 @@
 //! What is to be retrieved, from where, to where, and how far that is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Turns};
-use crate::model::{Configuration, CrossReference, StationName, Uid};
+use crate::model::{Configuration, CrossReference, PatientId, StationName, Uid};
 use crate::store::Purpose;
 
 /// What is to be retrieved.
@@ -27,11 +30,17 @@ pub struct RetrieveRequest {
     pub purpose: Purpose,
     /// The study.
     pub study_instance_uid: Uid,
+    /// Whose it must be, and the station that says so: under another patient the UID stands for another study.
+    pub patient: Option<(PatientId, StationName)>,
     /// What of it.
     pub scope: Scope,
     /// The stations that it may be taken from; empty means all that the link flags allow. One that is named is taken
     /// from also where the study is in conflict.
     pub from: Vec<StationName>,
+    /// The station that it is taken from first, if that has it.
+    pub first: Option<StationName>,
+    /// Linked stations that keep failing, each with the time before which it is not asked.
+    pub resting: BTreeMap<StationName, Timestamp>,
     /// Whether those named may be asked also where the link flags don't allow it.
     pub regardless: bool,
     /// The archive station it is brought to; by default the one of the highest priority.
@@ -42,6 +51,16 @@ pub struct RetrieveRequest {
     pub dry_run: bool,
 }
 
+impl RetrieveRequest {
+    /// What `to` is for that archive station: of the one that is taken by default nothing, as a source may know it by a
+    /// title of its own.
+    pub fn to_archive(configuration: &Configuration, name: &StationName) -> Option<StationName> {
+        let default = configuration.destination(None);
+        let is_default = default.is_some_and(|(_, station)| station.name == *name);
+        (!is_default).then(|| name.clone())
+    }
+}
+
 /// What of a study.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
@@ -50,7 +69,7 @@ pub enum Scope {
     /// These series.
     Series(Vec<Uid>),
     /// These instances.
-    Instances(Vec<Uid>),
+    Instances(BTreeSet<Uid>),
 }
 
 impl Scope {

@@ -165,7 +165,7 @@ mod tests {
             requests(&copy, &BTreeSet::new(), &series),
             [Wanted::Series(uid("2"))]
         );
-        let instances = Scope::Instances(vec![uid("1.1")]);
+        let instances = Scope::Instances([uid("1.1")].into());
         assert_eq!(
             requests(&copy, &[uid("1.1")].into(), &instances),
             [Wanted::Instances(Some(uid("1")), vec![uid("1.1")])]

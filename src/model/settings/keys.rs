@@ -9,7 +9,8 @@ use super::rules::{
 };
 use super::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, HL7_KEEP_DAYS, HL7_WAIT, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL,
-    RELOAD_COMMAND, SettingKey, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD, UPDATES_QUIET,
+    RELOAD_COMMAND, SettingKey, UPDATES_CONCURRENCY, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD,
+    UPDATES_QUIET,
 };
 use crate::model::hl7::{Authorities, FieldPaths, ReportCodes, Senders};
 use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
@@ -205,6 +206,12 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "optional",
         "certificates of callers over TLS: none, optional (stations with --tls show one) or required",
         is_tls_callers,
+    ),
+    key(
+        UPDATES_CONCURRENCY,
+        "2",
+        "of how many studies the new objects that updates name are fetched at once",
+        is_count,
     ),
     key(
         UPDATES_KEEP_DAYS,

@@ -1,0 +1,85 @@
+//! Objects that linked clusters told of, pulled by the service as updates come.
+//!
+//! Invariants: nothing is pulled while another process does. Each attempt is made under the snapshot in force then.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::find::failing_links;
+use super::{Service, chain};
+use crate::store::{DuePull, PullLock, SharedStore, Store, StoreError};
+use crate::updates::pull::{self, Pulled, Puller};
+
+/// How often the right to pull is asked for while another process has it.
+const LOCK_TICK: Duration = Duration::from_secs(1);
+/// How long after the store has failed it is gone on.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
+
+/// Pulls what is due, until the service drains.
+pub(super) async fn pull_objects(service: Arc<Service>, store: Store) {
+    let path = store.path().to_owned();
+    let store = SharedStore::of(store);
+    while !service.drain.is_cancelled() {
+        let wait = match pull_until_drained(&service, &store, &path).await {
+            Ok(()) => LOCK_TICK,
+            Err(error) => {
+                tracing::warn!("the pulling of new objects stands still: {}", chain(&error));
+                AFTER_FAILURE
+            }
+        };
+        tokio::select! {
+            () = service.drain.cancelled() => {}
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// Does nothing where another process has the right to pull.
+async fn pull_until_drained(
+    service: &Arc<Service>,
+    store: &SharedStore,
+    path: &Path,
+) -> Result<(), StoreError> {
+    let lock_path = path.to_owned();
+    let Some(_lock) = store.with(move |_| PullLock::acquire(&lock_path)).await? else {
+        return Ok(());
+    };
+    let puller = || {
+        let snapshot = service.in_force.pin();
+        Puller {
+            configuration: Arc::clone(snapshot.configuration()),
+            cross_reference: service.known_patients.pin(),
+            tls: snapshot.tls().clone(),
+            archive: service.archive.clone(),
+            turns: Some(Arc::clone(&service.turns)),
+            resting: failing_links(service).1,
+            path: path.to_owned(),
+            store: store.clone(),
+        }
+    };
+    pull::run(store, puller, service.updates.watch(), true, &service.drain, tell).await
+}
+
+fn tell(due: &DuePull, pulled: &Pulled) {
+    let (update, study) = (&due.logged.update.id, &due.logged.update.study);
+    match pulled {
+        Pulled::Here { fetched } => {
+            tracing::info!("{fetched} new objects of {study} have come, as update {update} names them");
+        }
+        Pulled::NotHeld => {
+            tracing::debug!("study {study} is not here: nothing is pulled for update {update}")
+        }
+        Pulled::Interrupted => {}
+        Pulled::Lacking { reason } if due.trouble.as_ref().is_some_and(|known| known.reason == *reason) => {
+            tracing::debug!("new objects of {study} are still not here: {reason}");
+        }
+        Pulled::Lacking { reason } => {
+            tracing::warn!(
+                "new objects of {study}, as update {update} names them, are not here yet: {reason}"
+            );
+        }
+    }
+}
