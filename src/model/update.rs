@@ -73,9 +73,7 @@ pub enum Objection {
     #[error("it names no issuer of the patient ID")]
     NoIssuer,
     /// The sender speaks for a patient of another's.
-    #[error(
-        "{station} does not speak for patients of {issuer}: its issuers are set by 'station set --issuer'"
-    )]
+    #[error("{station} does not speak for patients of {issuer} (its --issuer)")]
     NotItsPatient {
         /// The sender.
         station: StationName,
