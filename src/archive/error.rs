@@ -30,8 +30,8 @@ pub enum ArchiveError {
     /// The object lacks a UID.
     #[error("the object cannot be placed")]
     NoPlace(#[source] NoPlace),
-    /// The object is another one than the one announced.
-    #[error("the object has another value in {0} than was announced")]
+    /// The object is another one than the one announced or asked for.
+    #[error("the object has another value in {0} than was announced or asked for")]
     Contradiction(Tag),
     /// The disk or the quota is full.
     #[error("no space left in the archive {}", .0.display())]

@@ -19,7 +19,7 @@ use super::layout::{aside_name, create_file, remove_file};
 use super::object::{ObjectFile, are_equal, data_set, digest};
 use super::scanner::Scanner;
 use super::{Archive, ArchiveError, part10};
-use crate::model::{AeTitle, Uid};
+use crate::model::{AeTitle, IssuerDomain, PatientId, Uid};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -34,6 +34,15 @@ pub struct Announced {
     pub transfer_syntax_uid: Uid,
     /// Who sends it, to be noted in the file.
     pub source: Option<AeTitle>,
+}
+
+/// Whose an object must be that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The study.
+    pub study_instance_uid: Uid,
+    /// The patient, where that was made sure of; one whose issuer nobody names is known by the ID alone.
+    pub patient_id: Option<PatientId>,
 }
 
 /// What became of an object that was received whole.
@@ -52,6 +61,7 @@ pub enum Outcome {
 pub struct Incoming {
     archive: Archive,
     announced: Option<Announced>,
+    expected: Option<Expected>,
     is_acquired: bool,
     transfer_syntax_uid: String,
     data_set_offset: u64,
@@ -126,6 +136,7 @@ impl Incoming {
         Ok(Incoming {
             archive: archive.clone(),
             announced: None,
+            expected: None,
             is_acquired: false,
             transfer_syntax_uid: transfer_syntax_uid.to_owned(),
             data_set_offset,
@@ -134,6 +145,12 @@ impl Incoming {
             file: BufWriter::with_capacity(BUFFER, file),
             temporary,
         })
+    }
+
+    /// The same, which is stored only where it is what is expected.
+    pub fn only_of(mut self, expected: Expected) -> Self {
+        self.expected = Some(expected);
+        self
     }
 
     /// Takes the next bytes of the data set. After an error the object is lost; the caller may drop it at once.
@@ -154,11 +171,11 @@ impl Incoming {
         let kept = self.scanner.finish().map_err(ArchiveError::Unreadable)?;
         let description =
             Description::read(&kept, &self.transfer_syntax_uid).map_err(ArchiveError::NoPlace)?;
-        if let Some(tag) = self
-            .announced
-            .as_ref()
-            .and_then(|announced| contradiction(announced, &description))
-        {
+        let announced = self.announced.as_ref();
+        let contradicted = announced.and_then(|announced| contradiction(announced, &description));
+        let expected = self.expected.as_ref();
+        let contradicted = contradicted.or_else(|| expected.and_then(|it| it.contradiction(&description)));
+        if let Some(tag) = contradicted {
             return Err(ArchiveError::Contradiction(tag));
         }
         let study = description.study_instance_uid.clone();
@@ -200,6 +217,25 @@ fn contradiction(announced: &Announced, description: &Description) -> Option<Tag
         (_, true) => Some(tags::SOP_INSTANCE_UID),
         (true, false) => Some(tags::SOP_CLASS_UID),
         (false, false) => None,
+    }
+}
+
+impl Expected {
+    fn contradiction(&self, description: &Description) -> Option<Tag> {
+        if description.study_instance_uid != self.study_instance_uid {
+            return Some(tags::STUDY_INSTANCE_UID);
+        }
+        let expected = self.patient_id.as_ref()?;
+        if description.patient.text(tags::PATIENT_ID).trim() != expected.id {
+            return Some(tags::PATIENT_ID);
+        }
+        let issuer = description.patient.text(tags::ISSUER_OF_PATIENT_ID).trim();
+        match &expected.domain {
+            IssuerDomain::Named(expected) if !issuer.is_empty() && issuer != expected.as_str() => {
+                Some(tags::ISSUER_OF_PATIENT_ID)
+            }
+            _ => None,
+        }
     }
 }
 

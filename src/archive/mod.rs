@@ -61,7 +61,7 @@ pub use find::{Row, Search};
 pub use fold::fold_name;
 pub use holding::Holding;
 pub use import::{ImportCounts, Imported};
-pub use incoming::{Announced, Incoming, Outcome};
+pub use incoming::{Announced, Expected, Incoming, Outcome};
 pub use query::{Key, KeyValue, Level, Query, QueryError, Root};
 pub use recovery::{Recovered, reindex};
 pub use retrieve::{KeptAside, Stats, StoredInstance};

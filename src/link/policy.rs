@@ -280,6 +280,29 @@ mod tests {
     }
 
     #[test]
+    fn objects_that_updates_name_are_asked_of_links_of_updates_and_of_internal_queries() {
+        let mut sites = sites();
+        sites.stations[1].links.cluster_updates = true;
+        sites.stations[3].links.cluster_updates = true;
+        sites.stations[3].updates_direction = crate::model::UpdatesDirection::Send;
+        let updates = Narrowing {
+            purpose: Purpose::Updates,
+            ..Narrowing::default()
+        };
+        let expected = [
+            "PACS asked",
+            "BOTH asked",
+            "EXT asked",
+            "INT asked",
+            "NONE --link-cluster-updates is off",
+        ];
+        assert_eq!(
+            told(&sites, &Caller::Internal, &Query::default(), &updates),
+            expected
+        );
+    }
+
+    #[test]
     fn a_query_from_a_linked_cluster_is_never_forwarded() {
         assert_eq!(asked(Caller::LinkedCluster), ["PACS asked"]);
         let narrowing = Narrowing {

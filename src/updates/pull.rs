@@ -16,8 +16,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::wait::{backoff, later};
+use crate::link::policy::Target;
 use crate::link::retrieve::{
-    Held, Progress, RetrieveRequest, Retrieved, Scope, Unanswered, held_here, retrieve,
+    Held, Progress, RetrieveRequest, Retrieved, Scope, Unanswered, held_here, retrieve, sources_to_ask,
 };
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Turns};
@@ -184,7 +185,7 @@ impl Puller {
             };
             self.keep_health(&mut retrieved).await;
             fetched += retrieved.fetched;
-            if let Some(reason) = shortfall(&retrieved, count, from) {
+            if let Some(reason) = shortfall(&request, &retrieved, count, from) {
                 return match retrieved.cancelled {
                     true => Pulled::Interrupted,
                     false => Pulled::Lacking { reason },
@@ -269,7 +270,12 @@ fn lacking(new: &NewObjects, held: &[Held]) -> Vec<(Scope, Option<usize>)> {
 }
 
 /// Why not all of it is here; `None` where it is.
-fn shortfall(retrieved: &Retrieved, count: Option<usize>, from: &StationName) -> Option<String> {
+fn shortfall(
+    request: &RetrieveRequest,
+    retrieved: &Retrieved,
+    count: Option<usize>,
+    from: &StationName,
+) -> Option<String> {
     let is_here = match count {
         Some(count) => retrieved.instances >= count as u64,
         None => retrieved.complete && retrieved.unanswered.is_empty(),
@@ -284,9 +290,16 @@ fn shortfall(retrieved: &Retrieved, count: Option<usize>, from: &StationName) ->
             names.join(", ")
         ));
     }
-    let told = retrieved.troubles().min_by_key(|(station, _)| *station != from);
-    Some(match (told, count) {
-        (Some((station, detail)), _) => format!("{station}: {detail}"),
+    if let Some((station, detail)) = retrieved.troubles().min_by_key(|(station, _)| *station != from) {
+        return Some(format!("{station}: {detail}"));
+    }
+    let is_sender = |target: &Target| {
+        let station = request.configuration.stations.get(target.station);
+        station.is_some_and(|station| station.name == *from)
+    };
+    let sender = sources_to_ask(request).into_iter().find(is_sender);
+    Some(match (sender.and_then(|sender| sender.skip), count) {
+        (Some(skip), _) => format!("{from} is not asked: {skip}"),
         (None, Some(count)) => {
             let absent = (count as u64).saturating_sub(retrieved.instances);
             format!("{absent} of {count} objects are at no station yet")

@@ -14,7 +14,7 @@ use crate::link::merge::{Merge, Source};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::{Event, LinkedQuery, Request};
 use crate::model::{
-    Availability, LedgerEntry, Level, Outcome, Query, SeriesAnswer, StationName, StudyAnswer, Uid,
+    Availability, LedgerEntry, Level, Outcome, PatientId, Query, SeriesAnswer, StationName, StudyAnswer, Uid,
 };
 use crate::store::{self, LinkReport};
 
@@ -29,8 +29,8 @@ pub(super) struct Copy {
     pub(super) is_whole: bool,
     /// How many instances the station says it has.
     pub(super) count: Option<u32>,
-    /// The ID of its patient there, for Patient Root.
-    pub(super) patient_id: String,
+    /// Its patient there.
+    pub(super) patient_id: PatientId,
 }
 
 /// An instance, as a source lists it.
@@ -246,7 +246,7 @@ impl Asked {
                     instances: BTreeMap::new(),
                     is_whole: false,
                     count: None,
-                    patient_id: study.patient_id.id.clone(),
+                    patient_id: study.patient_id.clone(),
                 });
                 copy.count = copy.count.max(study.instances);
                 copy.instances

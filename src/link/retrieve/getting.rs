@@ -15,6 +15,7 @@ use super::passing_on::PassingOn;
 use super::proposals::proposals;
 use super::storing::Storing;
 use super::wanted::{Wanted, requests};
+use crate::archive::Expected;
 use crate::dimse::{Context, Error, GetEvent, GotObject, ProposedObjects, RetrieveEnd, Status, uids};
 use crate::link::conversation::CANCEL_WITHIN;
 use crate::model::{Station, Uid};
@@ -60,7 +61,14 @@ async fn get_kinds(
 ) -> Result<(), Trouble> {
     let source = errand.station(copy);
     let mut taker = match &errand.destination.archive {
-        Some(archive) => Taker::Storing(Box::new(Storing::new(archive.clone(), source.ae_title.clone()))),
+        Some(archive) => {
+            let expected = Expected {
+                study_instance_uid: errand.request.study_instance_uid.clone(),
+                patient_id: errand.request.patient.is_some().then(|| copy.patient_id.clone()),
+            };
+            let (archive, source) = (archive.clone(), source.ae_title.clone());
+            Taker::Storing(Box::new(Storing::new(archive, source, expected)))
+        }
         None => {
             let passing_on = PassingOn::open(errand.request, errand.destination.station, &kinds).await?;
             kinds = passing_on.taken(kinds);
@@ -166,7 +174,7 @@ impl Getting<'_, '_, '_> {
         let (request, source) = (self.errand.request, self.source);
         let failed = |error: Error| Trouble::Source(tell(request, source, &error));
         let patient_id =
-            (context.abstract_syntax == uids::PATIENT_ROOT_GET).then_some(&*self.copy.patient_id);
+            (context.abstract_syntax == uids::PATIENT_ROOT_GET).then_some(&*self.copy.patient_id.id);
         let study = &request.study_instance_uid;
         let identifier = wanted.identifier(study, patient_id, context.transfer_syntax);
         let identifier = identifier.map_err(|error| Trouble::Source(error.to_string()))?;

@@ -108,7 +108,7 @@ async fn move_one(
 ) -> Result<RetrieveEnd, Trouble> {
     let (request, source) = (errand.request, errand.station(copy));
     let failed = |error: Error| Trouble::Source(tell(request, source, &error));
-    let patient_id = (context.abstract_syntax == uids::PATIENT_ROOT_MOVE).then_some(&*copy.patient_id);
+    let patient_id = (context.abstract_syntax == uids::PATIENT_ROOT_MOVE).then_some(&*copy.patient_id.id);
     let identifier = wanted.identifier(&request.study_instance_uid, patient_id, context.transfer_syntax);
     let identifier = identifier.map_err(|error| Trouble::Source(error.to_string()))?;
     let moving = line.association.move_to(context, destination, &identifier).await;

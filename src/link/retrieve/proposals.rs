@@ -138,7 +138,10 @@ mod tests {
             .into(),
             is_whole: true,
             count: None,
-            patient_id: String::new(),
+            patient_id: crate::model::PatientId {
+                id: String::new(),
+                domain: crate::model::IssuerDomain::Inferred("SITEB".parse().unwrap()),
+            },
         };
         let one = proposals(&copy, &[uid("1.1")].into());
         assert_eq!(one.len(), 1);

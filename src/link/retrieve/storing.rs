@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::line::Trouble;
-use crate::archive::{Announced, Archive, ArchiveError, Outcome};
+use crate::archive::{Announced, Archive, ArchiveError, Expected, Outcome};
 use crate::dimse::{Error, GotObject, Status};
 use crate::model::{AeTitle, Uid, in_full};
 
@@ -26,6 +26,7 @@ const OBJECTS_AT_ONCE: usize = 16;
 pub(super) struct Storing {
     archive: Archive,
     source: AeTitle,
+    expected: Expected,
     running: JoinSet<(Uid, Result<Option<Outcome>, ArchiveError>)>,
     /// What is stored.
     pub(super) got: BTreeSet<Uid>,
@@ -40,10 +41,12 @@ enum Fragment {
 }
 
 impl Storing {
-    pub(super) fn new(archive: Archive, source: AeTitle) -> Self {
+    /// Of objects of other studies or patients than `expected` none is taken.
+    pub(super) fn new(archive: Archive, source: AeTitle, expected: Expected) -> Self {
         Storing {
             archive,
             source,
+            expected,
             running: JoinSet::new(),
             got: BTreeSet::new(),
             kept_aside: Vec::new(),
@@ -61,7 +64,7 @@ impl Storing {
             self.finish_one().await?;
         }
         let (sender, fragments) = mpsc::channel(WAITING_FRAGMENTS);
-        let (archive, source) = (self.archive.clone(), self.source.clone());
+        let (archive, source, expected) = (self.archive.clone(), self.source.clone(), self.expected.clone());
         let context = object.announced.context.clone();
         let uid = object.announced.sop_instance_uid.clone();
         let announced = Announced {
@@ -71,7 +74,7 @@ impl Storing {
             source: Some(source),
         };
         self.running
-            .spawn_blocking(move || (uid, write(&archive, announced, fragments)));
+            .spawn_blocking(move || (uid, write(&archive, announced, expected, fragments)));
         let mut length = 0;
         let status = loop {
             let fragment = match object.next(within).await {
@@ -130,9 +133,10 @@ impl Storing {
 fn write(
     archive: &Archive,
     announced: Announced,
+    expected: Expected,
     mut fragments: mpsc::Receiver<Fragment>,
 ) -> Result<Option<Outcome>, ArchiveError> {
-    let mut incoming = archive.receive(announced)?;
+    let mut incoming = archive.receive(announced)?.only_of(expected);
     while let Some(fragment) = fragments.blocking_recv() {
         match fragment {
             Fragment::Bytes(bytes) => incoming.write(&bytes)?,

@@ -125,7 +125,10 @@ mod tests {
             instances: instances.collect(),
             is_whole: true,
             count: None,
-            patient_id: String::new(),
+            patient_id: crate::model::PatientId {
+                id: String::new(),
+                domain: crate::model::IssuerDomain::Inferred("SITEB".parse().unwrap()),
+            },
         }
     }
 

@@ -1,0 +1,147 @@
+//! What is brought, from where and to where.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Cluster, announced, copies, due, embedded, has, keeper, link, tells_of, two, wait_until_pulled,
+    wait_until_told,
+};
+use crate::service::store::storescu;
+use crate::support::orthanc::Orthanc;
+use crate::support::retrieve::{part, study};
+use crate::support::service::{set, station, wait_for};
+use crate::support::sites::archive;
+use crate::support::studies::Study;
+
+#[test]
+fn only_what_is_lacking_and_named_is_pulled_and_the_study_stays_at_home() {
+    let study = study(4);
+    // The fourth of each series is not named.
+    let (a, b) = two(&study, |place| place == 0);
+    b.change(|configuration| set(configuration, "prefetch.keep", "1ms"));
+    let update = tells_of(&a, &part(&study, |place| place < 3));
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 6);
+    let env = &b.service.env;
+    let copies = copies(env, &study);
+    assert_eq!(copies["station"], "OWN", "{copies:#}");
+    let [brought] = &copies["brought"].as_array().unwrap()[..] else {
+        panic!("{copies:#}")
+    };
+    assert_eq!(
+        (&brought["source"], &brought["purpose"], &brought["instances"]),
+        (&"SITEA".into(), &"update".into(), &4.into()),
+        "{copies:#}"
+    );
+    assert_eq!(copies["stays"], "a part of it was here before");
+    // The service has been looking for visitors that expire all the time.
+    env.impaxlink(&["archive", "expire"]).success();
+    assert_eq!(has(&b, &study), 6, "a study that is at home stays whole");
+    // All is here now: nobody is asked again.
+    let again = tells_of(&a, &part(&study, |place| place == 1));
+    wait_until_pulled(&b, &again);
+    assert_eq!(self::copies(env, &study)["brought"][0]["instances"], 4);
+}
+
+#[test]
+fn a_study_that_is_not_held_is_not_pulled() {
+    let study = study(2);
+    let (a, b) = two(&study, |_| false);
+    let update = tells_of(&a, &study);
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 0);
+    assert!(b.store().copies(&study.uid.parse().unwrap()).unwrap().is_empty());
+}
+
+#[test]
+fn what_the_sender_only_relays_is_pulled_once_it_has_it() {
+    let study = study(3);
+    let (a, b) = two(&study, |place| place == 0);
+    let first = part(&study, |place| place == 0);
+    let c = keeper("SITEC", &[&first]);
+    link(&b, "SITEB", &c, "SITEC", &study);
+    let update = tells_of(&a, &part(&study, |place| place > 0));
+    wait_until_pulled(&c, &update);
+    assert_eq!((has(&b, &study), has(&c, &study)), (6, 6));
+    let copies = copies(&c.service.env, &study);
+    assert_eq!(copies["brought"][0]["source"], "SITEB", "{copies:#}");
+}
+
+#[test]
+fn an_archive_that_is_not_ours_is_completed_where_it_is() {
+    let study = study(3);
+    let held = part(&study, |place| place == 0);
+    let (a, b) = (keeper("SITEA", &[&study]), keeper("SITEB", &[]));
+    let orthanc = Orthanc::start("ORTHANC", [&held]);
+    b.knows(vec![archive("ORTHANC", "ORTHANC", orthanc.port)]);
+    link(&a, "SITEA", &b, "SITEB", &study);
+    let update = tells_of(&a, &study);
+    wait_until_pulled(&b, &update);
+    let copies = copies(&b.service.env, &study);
+    assert_eq!(copies["station"], "ORTHANC", "{copies:#}");
+    assert_eq!(has(&b, &study), 6);
+    assert!(embedded(&b).instances(&study.uid, None).unwrap().is_empty());
+}
+
+/// Sends a study to a cluster as the modality CT1 does.
+fn send(cluster: &Cluster, title: &str, study: &Study) {
+    let folder = tempfile::tempdir_in(cluster.service.env.path()).unwrap();
+    study.write_files(folder.path());
+    let instances = study.series.iter().flat_map(|series| &series.instances);
+    let files: Vec<PathBuf> = instances
+        .map(|uid| folder.path().join(format!("{uid}.dcm")))
+        .collect();
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let (stored, log) = storescu(&cluster.service, "CT1", &["-aec", title], &files);
+    assert!(stored, "{log}");
+}
+
+#[test]
+fn what_is_acquired_at_one_comes_to_all_that_hold_the_study_and_is_told_once() {
+    let study = study(3);
+    let (a, b) = two(&study, |place| place == 0);
+    let c = keeper("SITEC", &[&part(&study, |place| place == 0)]);
+    link(&b, "SITEB", &c, "SITEC", &study);
+    for cluster in [&a, &b, &c] {
+        cluster.change(|configuration| {
+            set(configuration, "updates.quiet", "10ms");
+            set(configuration, "prefetch.on_arrival", "on");
+            set(configuration, "prefetch.quiet_time", "10ms");
+            configuration.stations.push(station("CT1", 104));
+        });
+    }
+    let mut new = part(&study, |place| place == 0);
+    for series in &mut new.series {
+        series.instances = vec![format!("{}.99", series.uid)];
+    }
+    send(&a, "SITEA", &new);
+    for cluster in [&b, &c] {
+        wait_for("the new objects", || {
+            has(cluster, &study) == 4 && due(cluster).is_empty()
+        });
+    }
+    for cluster in [&a, &b, &c] {
+        wait_until_told(cluster);
+    }
+    let is_new = |uid: &String| new.series.iter().any(|series| series.instances.contains(uid));
+    let told = |cluster| {
+        announced(cluster, &study)
+            .iter()
+            .filter(|uid| is_new(uid))
+            .count()
+    };
+    assert_eq!(
+        [told(&a), told(&b), told(&c)],
+        [2, 0, 0],
+        "what was pulled is no news"
+    );
+    // What was pulled into it makes no visitor of a study: its priors are looked for.
+    for series in &mut new.series {
+        series.instances = vec![format!("{}.100", series.uid)];
+    }
+    send(&b, "SITEB", &new);
+    wait_for("an arrival with its priors", || {
+        b.service.process.output().contains("have arrived")
+    });
+    wait_for("the way back", || has(&a, &study) == 10 && has(&c, &study) == 6);
+}
