@@ -73,6 +73,9 @@ pub const UPDATES_QUIET: &str = "updates.quiet";
 /// Of how many studies new objects are pulled at once.
 pub const UPDATES_CONCURRENCY: &str = "updates.concurrency";
 
+/// Of how many days, today among them, archives that are not ours are asked for new objects.
+pub const UPDATES_POLL_DAYS: &str = "updates.poll_days";
+
 /// How many associations to each station are open at once.
 pub const ASSOCIATIONS_TO_STATION: &str = "limits.associations_to_station";
 
@@ -173,6 +176,12 @@ impl Settings {
     /// How often the service asks the worklist, where it does.
     pub fn worklist_poll(&self) -> Option<Duration> {
         self.text("prefetch.worklist.poll")
+            .and_then(|text| parse_duration(text).ok())
+    }
+
+    /// How often the service asks archives that are not ours for new objects, where it does.
+    pub fn updates_poll(&self) -> Option<Duration> {
+        self.text("updates.poll")
             .and_then(|text| parse_duration(text).ok())
     }
 

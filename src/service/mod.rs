@@ -13,7 +13,7 @@
 //! - `cross_reference`: which patient IDs are one person's
 //! - `prefetch`, `arriving`: priors brought when a study arrives or is scheduled, and the queue of them
 //! - `schedule`, `health`: whether links answer
-//! - `announce`: objects that were acquired here, told to linked clusters
+//! - `announce`: objects that were acquired here, told to linked clusters; `poll`: those in archives that are not ours
 //! - `update`: updates that linked clusters send; `relay`: those that are sent to them; `pull`: objects that they name
 //! - `notify`: what the service manager is told
 //!
@@ -35,6 +35,7 @@ mod health;
 mod limits;
 mod listener;
 mod notify;
+mod poll;
 mod prefetch;
 mod pull;
 mod records;

@@ -25,6 +25,7 @@ use super::expiry::expire_visitors;
 use super::health::watch_links;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
+use super::poll::poll_archives;
 use super::prefetch::Prefetch;
 use super::pull::pull_objects;
 use super::records::Records;
@@ -138,7 +139,7 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     let (records, record_writer) = Records::new(open()?);
     let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
     let (updates, keeper) = Updates::new(open()?, attribution.clone());
-    let (relayed, announcing, pulled) = (open()?, open()?, open()?);
+    let (relayed, announcing, polling, pulled) = (open()?, open()?, open()?, open()?);
     let service = new_service(&store, snapshot, bound.local(), records, known_patients, updates);
     let service = Arc::new(service);
     let listening = bound.serve(&service, Transport::Plain);
@@ -153,11 +154,13 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     service
         .connections
         .spawn(relay_updates(Arc::clone(&service), relayed, attribution.clone()));
-    service.connections.spawn(announce_arrivals(
-        Arc::clone(&service),
-        announcing,
-        attribution.clone(),
-    ));
+    let by = attribution.clone();
+    service
+        .connections
+        .spawn(announce_arrivals(Arc::clone(&service), announcing, by.clone()));
+    service
+        .connections
+        .spawn(poll_archives(Arc::clone(&service), polling, by));
     service
         .connections
         .spawn(pull_objects(Arc::clone(&service), pulled));

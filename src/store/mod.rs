@@ -1,6 +1,6 @@
 //! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries, the queue
 //! of priors to be brought, where copies came from, the cross-reference of patients, the states of studies and the
-//! updates that made them.
+//! updates that made them, what archives were last seen to hold.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -23,6 +23,7 @@ mod mapping_table;
 mod outbox;
 mod ownership;
 mod patience;
+mod polled;
 mod prefetch_jobs;
 mod prefetch_rule_table;
 mod prefetch_runner;
@@ -52,6 +53,7 @@ pub use history::SavedGeneration;
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport};
 pub use lock::{Holder, PullLock, ServiceLock, ServiceLockError};
 pub use outbox::{Due, OutboxFilter, OutboxRow, OutboxState, QueueLength, Settled};
+pub use polled::{PolledArchive, PolledStudy};
 pub use prefetch_jobs::{Enqueued, JobCounts, JobFilter, JobOutcome, Retries};
 pub use prefetch_runner::PrefetchRunner;
 pub use pulls::{DuePull, PullCounts, PullTrouble};

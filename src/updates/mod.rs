@@ -3,7 +3,8 @@
 //! - [`object`]: an update as it travels
 //! - [`hl7`]: the RIS, which tells of reports and patients in messages of HL7 v2
 //! - [`conversation`]: the association over which they are sent, with a cluster that has shown who it is
-//! - [`announce`]: updates made of objects that were acquired here; `objects`: what both have to name them
+//! - [`announce`]: updates made of objects that were acquired here; [`poll`]: of those found in archives that are not
+//!   ours; `objects`: naming them
 //! - [`relay`]: the queue of each station, sent until delivered
 //! - [`pull`]: new objects that updates of others name, brought to the archive that holds the study
 //!
@@ -15,6 +16,7 @@ pub mod conversation;
 pub mod hl7;
 pub mod object;
 mod objects;
+pub mod poll;
 pub mod pull;
 pub mod relay;
 mod wait;

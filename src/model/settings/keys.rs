@@ -10,7 +10,7 @@ use super::rules::{
 use super::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, HL7_KEEP_DAYS, HL7_WAIT, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL,
     RELOAD_COMMAND, SettingKey, UPDATES_CONCURRENCY, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD,
-    UPDATES_QUIET,
+    UPDATES_POLL_DAYS, UPDATES_QUIET,
 };
 use crate::model::hl7::{Authorities, FieldPaths, ReportCodes, Senders};
 use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
@@ -230,6 +230,18 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "30s",
         "how long nothing more of a study must arrive before linked clusters are told of its new objects",
         is_duration,
+    ),
+    key(
+        "updates.poll",
+        "",
+        "how often the service asks archives that are not ours for new objects; never where unset",
+        is_duration,
+    ),
+    key(
+        UPDATES_POLL_DAYS,
+        "2",
+        "of how many study dates, today's among them, it asks for them",
+        is_days,
     ),
     key(
         "hl7.listen",

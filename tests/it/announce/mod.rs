@@ -1,6 +1,7 @@
 //! Updates made of new objects: those acquired in the embedded archive, and those found in archives that are not ours.
 
 mod arrivals;
+mod polled;
 mod unannounced;
 
 use std::collections::BTreeSet;
