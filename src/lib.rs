@@ -10,7 +10,7 @@
 //! - [`archive`]: the embedded archive: objects as DICOM files, and the index of them
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
 //! - [`priors`]: who is scheduled, which earlier studies matter then, and bringing them over
-//! - [`updates`]: updates on their way to linked clusters
+//! - [`updates`]: updates on their way to linked clusters, and what they name on its way here
 //! - [`service`]: the link service: listening, admission, reload without dropping anything, the control socket
 //!
 //! - [`cli`]: the command line, one file a command; the only room that prints

@@ -34,6 +34,9 @@ pub struct StatusArgs {}
 /// How long a service may take to tell how it is.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// How long it may take until new objects are here.
+const PULLED_WITHIN: SignedDuration = SignedDuration::from_mins(1);
+
 /// Shows it; the exit status is 7 where no service runs.
 pub fn run(ui: &mut Ui, _args: StatusArgs) -> anyhow::Result<ExitStatus> {
     let service = match control::status(ui.store_path(), LIMIT) {
@@ -451,7 +454,12 @@ impl Picture {
             troubles.extend(self.update_queues());
         }
         let pulls = self.saved.pulls;
-        troubles.extend(self.pulls().filter(|_| pulls.failing + pulls.under_review > 0));
+        // At first the sender may not have the objects itself yet.
+        let is_old = pulls
+            .oldest
+            .is_some_and(|oldest| oldest + PULLED_WITHIN < self.now);
+        let is_troubled = pulls.under_review > 0 || pulls.failing > 0 && is_old;
+        troubles.extend(self.pulls().filter(|_| is_troubled));
         let down = self.links().filter(|station| self.health_word(station) == "down");
         troubles.extend(down.map(|station| {
             let state = state(station, &self.saved.health, self.now);

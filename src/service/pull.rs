@@ -15,6 +15,8 @@ use crate::updates::pull::{self, Pulled, Puller};
 
 /// How often the right to pull is asked for while another process has it.
 const LOCK_TICK: Duration = Duration::from_secs(1);
+/// So many attempts in vain are usual.
+const USUAL_FAILURES: u32 = 3;
 /// How long after the store has failed it is gone on.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
@@ -60,10 +62,11 @@ async fn pull_until_drained(
             store: store.clone(),
         }
     };
-    pull::run(store, puller, service.updates.watch(), true, &service.drain, tell).await
+    let told = |due: &DuePull, pulled: &Pulled| tell(service, due, pulled);
+    pull::run(store, puller, service.updates.watch(), true, &service.drain, told).await
 }
 
-fn tell(due: &DuePull, pulled: &Pulled) {
+fn tell(service: &Service, due: &DuePull, pulled: &Pulled) {
     let (update, study) = (&due.logged.update.id, &due.logged.update.study);
     match pulled {
         Pulled::Here { fetched } => {
@@ -73,13 +76,22 @@ fn tell(due: &DuePull, pulled: &Pulled) {
             tracing::debug!("study {study} is not here: nothing is pulled for update {update}")
         }
         Pulled::Interrupted => {}
-        Pulled::Lacking { reason } if due.trouble.as_ref().is_some_and(|known| known.reason == *reason) => {
-            tracing::debug!("new objects of {study} are still not here: {reason}");
+        Pulled::InConflict { reason } => {
+            service.conflicts.note(study);
+            tell_reason(due, reason);
         }
-        Pulled::Lacking { reason } => {
-            tracing::warn!(
-                "new objects of {study}, as update {update} names them, are not here yet: {reason}"
-            );
-        }
+        Pulled::Lacking { reason } => tell_reason(due, reason),
+    }
+}
+
+/// At first the sender may not have the objects itself yet: that is no news.
+fn tell_reason(due: &DuePull, reason: &str) {
+    let study = &due.logged.update.study;
+    let is_news = due.trouble.as_ref().is_some_and(|known| {
+        known.failures == USUAL_FAILURES || known.failures > USUAL_FAILURES && known.reason != reason
+    });
+    match is_news {
+        true => tracing::warn!("new objects of {study} are not here yet: {reason}"),
+        false => tracing::debug!("new objects of {study} are not here yet: {reason}"),
     }
 }

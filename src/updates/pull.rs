@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::sleep;
@@ -26,12 +26,15 @@ use crate::model::{
     Configuration, CrossReference, IssuerDomain, NewObjects, PatientId, StationName, StudyPatient,
     UPDATES_CONCURRENCY, Uid, in_full,
 };
-use crate::store::{DuePull, Purpose, SharedStore, StoreError, StudyUse};
+use crate::store::{CopyRecord, DuePull, Purpose, SharedStore, StoreError, StudyUse};
 
 /// How often it is looked what is due when nothing is told.
 const TICK: Duration = Duration::from_secs(1);
 /// How long is waited after the first attempt in vain, and after each later one at most.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15 * 60)];
+
+/// So long after it was begun a study may be on its way and not be listed here.
+const BRINGING: SignedDuration = SignedDuration::from_mins(2);
 
 /// What pulling needs.
 #[derive(Debug, Clone)]
@@ -67,6 +70,11 @@ pub enum Pulled {
     /// Not all of it is here.
     Lacking {
         /// Why, in words without patient data.
+        reason: String,
+    },
+    /// Nothing is moved: the study's UID stands for another patient at some station.
+    InConflict {
+        /// Where.
         reason: String,
     },
     /// It was interrupted, by no fault of a source.
@@ -142,7 +150,7 @@ async fn settle(store: &SharedStore, due: &DuePull, pulled: &Pulled) -> Result<(
     let pulled = pulled.clone();
     let settled = store.with(move |store| match pulled {
         Pulled::Here { .. } | Pulled::NotHeld => store.pull_is_done(&id),
-        Pulled::Lacking { reason } => {
+        Pulled::Lacking { reason } | Pulled::InConflict { reason } => {
             let [first, longest] = WAITS;
             let next_try = later(Timestamp::now(), backoff(failures, first, longest));
             store.pull_failed(&id, &reason, next_try)
@@ -164,6 +172,9 @@ impl Puller {
         let (held, unanswered) = held_here(&request).await;
         let Some(archive) = held.first() else {
             return match unanswered.into_iter().next() {
+                None if self.is_being_brought(&update.study).await => Pulled::Lacking {
+                    reason: "the study is being brought, and not listed here yet".to_owned(),
+                },
                 None => Pulled::NotHeld,
                 Some(Unanswered { station, detail }) => Pulled::Lacking {
                     reason: format!("{station} does not say whether it has the study: {detail}"),
@@ -185,10 +196,10 @@ impl Puller {
             };
             self.keep_health(&mut retrieved).await;
             fetched += retrieved.fetched;
-            if let Some(reason) = shortfall(&request, &retrieved, count, from) {
+            if let Some(lacking) = shortfall(&request, &retrieved, count, from) {
                 return match retrieved.cancelled {
                     true => Pulled::Interrupted,
-                    false => Pulled::Lacking { reason },
+                    false => lacking,
                 };
             }
         }
@@ -237,6 +248,16 @@ impl Puller {
         }
     }
 
+    /// Whether a copy of the study was begun a short while ago: what is new may be missing in what is brought.
+    async fn is_being_brought(&self, study: &Uid) -> bool {
+        let study = study.clone();
+        let copies = self.store.with(move |store| store.copies(&study)).await;
+        let is_recent = |copy: &CopyRecord| {
+            copy.expired_at.is_none() && Timestamp::now().duration_since(copy.last_brought) < BRINGING
+        };
+        copies.is_ok_and(|copies| copies.iter().any(is_recent))
+    }
+
     async fn keep_health(&self, retrieved: &mut Retrieved) {
         let reports = std::mem::take(&mut retrieved.link_reports);
         let kept = self.store.with(move |store| store.record_link_health(&reports));
@@ -275,7 +296,7 @@ fn shortfall(
     retrieved: &Retrieved,
     count: Option<usize>,
     from: &StationName,
-) -> Option<String> {
+) -> Option<Pulled> {
     let is_here = match count {
         Some(count) => retrieved.instances >= count as u64,
         None => retrieved.complete && retrieved.unanswered.is_empty(),
@@ -285,25 +306,28 @@ fn shortfall(
     }
     if !retrieved.conflicts.is_empty() {
         let names: Vec<&str> = retrieved.conflicts.iter().map(StationName::as_str).collect();
-        return Some(format!(
+        let reason = format!(
             "in conflict: it is another patient's study at {}",
             names.join(", ")
-        ));
+        );
+        return Some(Pulled::InConflict { reason });
     }
     if let Some((station, detail)) = retrieved.troubles().min_by_key(|(station, _)| *station != from) {
-        return Some(format!("{station}: {detail}"));
+        let reason = format!("{station}: {detail}");
+        return Some(Pulled::Lacking { reason });
     }
     let is_sender = |target: &Target| {
         let station = request.configuration.stations.get(target.station);
         station.is_some_and(|station| station.name == *from)
     };
     let sender = sources_to_ask(request).into_iter().find(is_sender);
-    Some(match (sender.and_then(|sender| sender.skip), count) {
+    let reason = match (sender.and_then(|sender| sender.skip), count) {
         (Some(skip), _) => format!("{from} is not asked: {skip}"),
         (None, Some(count)) => {
             let absent = (count as u64).saturating_sub(retrieved.instances);
             format!("{absent} of {count} objects are at no station yet")
         }
         (None, None) => "the series is at no station yet".to_owned(),
-    })
+    };
+    Some(Pulled::Lacking { reason })
 }

@@ -61,6 +61,9 @@ fn outbox_states(state: Option<State>) -> &'static [OutboxState] {
     }
 }
 
+/// The csv heading of what is to be pulled.
+pub const PULL_HEADING: [&str; 6] = ["update", "station", "study", "objects", "tries", "detail"];
+
 /// Show one update: whose it is, what it changes, and to whom it went.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  impaxlink updates show 2.25.77")]
@@ -129,10 +132,9 @@ pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
         Format::Ndjson if matches!(args.state, Some(State::Due)) => {
             pulls.iter().try_for_each(|pull| ui.ndjson(pull))?;
         }
-        Format::Csv if matches!(args.state, Some(State::Due)) => ui.csv(
-            &["update", "station", "study", "objects", "tries", "detail"],
-            pulls.iter().map(PullView::cells),
-        )?,
+        Format::Csv if matches!(args.state, Some(State::Due)) => {
+            ui.csv(&PULL_HEADING, pulls.iter().map(PullView::cells))?
+        }
         Format::Ndjson => items.iter().try_for_each(|row| ui.ndjson(row))?,
         Format::Csv => ui.csv(
             &["update", "station", "state", "changed", "attempts", "detail"],

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::list::pull_table;
+use super::list::{PULL_HEADING, pull_table};
 use super::sending::{LIMIT, PATIENCE};
 use super::view::PullView;
 use crate::cli::Format;
@@ -123,8 +123,9 @@ fn tell(ui: &mut Ui, due: &[DuePull], status: ExitStatus) -> anyhow::Result<Exit
         Format::Json => ui.json(&Items::new(views))?,
         Format::Ndjson => views.iter().try_for_each(|view| ui.ndjson(view))?,
         Format::DicomJson => return Err(ui.refuse_format()),
-        Format::Table | Format::Csv if ui.is_quiet() => {}
-        Format::Table | Format::Csv => pull_table(ui, &views)?,
+        Format::Csv => ui.csv(&PULL_HEADING, views.iter().map(PullView::cells))?,
+        Format::Table if ui.is_quiet() => {}
+        Format::Table => pull_table(ui, &views)?,
     }
     match count {
         0 => ui.notice("all new objects are here"),

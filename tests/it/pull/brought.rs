@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::{
-    Cluster, announced, copies, due, embedded, has, keeper, link, tells_of, two, wait_until_pulled,
-    wait_until_told,
+    Cluster, announced, copies, due, embedded, has, keeper, link, makes, naming, tells_of, two,
+    wait_until_pulled, wait_until_told,
 };
 use crate::service::store::storescu;
+use crate::support::cluster::{self, chest_ct};
 use crate::support::orthanc::Orthanc;
-use crate::support::retrieve::{part, study};
+use crate::support::retrieve::{part, retrieve, study};
 use crate::support::service::{set, station, wait_for};
 use crate::support::sites::archive;
 use crate::support::studies::Study;
@@ -144,4 +147,54 @@ fn what_is_acquired_at_one_comes_to_all_that_hold_the_study_and_is_told_once() {
         b.service.process.output().contains("have arrived")
     });
     wait_for("the way back", || has(&a, &study) == 10 && has(&c, &study) == 6);
+}
+
+#[test]
+fn a_series_of_which_no_objects_are_named_is_meant_whole() {
+    let study = study(3);
+    let (a, b) = two(&study, |place| place == 0);
+    let mut draft = naming(&study);
+    let series = &mut draft.new_objects.as_mut().unwrap().series;
+    series.truncate(1);
+    series[0].objects.clear();
+    let update = makes(&a.store(), draft);
+    a.wake();
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 4);
+}
+
+#[test]
+fn a_visitor_that_was_completed_is_one_still() {
+    let study = study(2);
+    let (a, b) = two(&study, |_| false);
+    let env = &b.service.env;
+    let some = &study.series[0].instances[0];
+    let first = [&study.uid, "--instance", some, "--from", "SITEA", "--regardless"];
+    retrieve(env, &first).0.success();
+    let update = tells_of(&a, &study);
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 4);
+    assert_eq!(copies(env, &study)["stays"], Value::Null);
+    env.impaxlink(&["config", "set", "prefetch.keep", "1ms"])
+        .success();
+    env.impaxlink(&["archive", "expire"]).success();
+    assert_eq!(has(&b, &study), 0);
+    let again = tells_of(&a, &study);
+    wait_until_pulled(&b, &again);
+    assert_eq!(has(&b, &study), 0, "what has left is not brought back by updates");
+}
+
+#[test]
+fn more_studies_than_are_pulled_at_once_all_come() {
+    let ids = ["P1", "P2", "P3", "P4", "P5", "P6"];
+    let studies = ids.map(|id| chest_ct(id, 2025, 3));
+    let held = studies.each_ref().map(|study| part(study, |place| place == 0));
+    let (a, b) = (
+        keeper("SITEA", &studies.each_ref()),
+        keeper("SITEB", &held.each_ref()),
+    );
+    link(&a, "SITEA", &b, "SITEB", &studies[0]);
+    let updates: Vec<_> = studies.iter().map(|study| tells_of(&a, study)).collect();
+    updates.iter().for_each(|update| wait_until_pulled(&b, update));
+    assert_eq!(cluster::held(&b.service.env), cluster::expected(&studies));
 }

@@ -64,6 +64,10 @@ fn tells_of(cluster: &Cluster, study: &Study) -> Update {
 
 /// The update that names these objects as new.
 fn update_of(store: &Store, study: &Study) -> Update {
+    makes(store, naming(study))
+}
+
+fn naming(study: &Study) -> Draft {
     let series = study.series.iter().map(|series| NewSeries {
         series: series.uid.parse().unwrap(),
         objects: series
@@ -72,14 +76,13 @@ fn update_of(store: &Store, study: &Study) -> Update {
             .map(|uid| (None, uid.parse().unwrap()))
             .collect(),
     });
-    let draft = Draft {
+    Draft {
         new_objects: Some(NewObjects {
             retrieve_from: "SITEA".parse().unwrap(),
             series: series.collect(),
         }),
         ..nothing_said_of(study)
-    };
-    makes(store, draft)
+    }
 }
 
 fn nothing_said_of(study: &Study) -> Draft {

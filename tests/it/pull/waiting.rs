@@ -1,7 +1,7 @@
 //! Pulls that wait: for a source, for a person, for a service, and through crashes.
 
 use impaxlink::model::{Kind, Uid};
-use impaxlink::store::Received;
+use impaxlink::store::{Copy, Purpose, Received};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use super::{
     wait_for_reason, wait_until_pulled, wait_until_told,
 };
 use crate::support::archive_options::ArchiveOptions;
+use crate::support::cluster::import;
 use crate::support::clusters::tester;
 use crate::support::dcmqrscp::Dcmqrscp;
 use crate::support::process::free_port;
@@ -197,4 +198,24 @@ fn of_each_study_the_oldest_that_may_be_pulled_is_next() {
     assert_eq!(next(), [first, third.clone()]);
     store.drop_pull(&tester(), &third).unwrap();
     assert_eq!(store.due_pull(&third).unwrap(), None);
+}
+
+#[test]
+fn a_study_that_is_just_being_brought_is_not_taken_for_one_that_is_not_here() {
+    let study = study(2);
+    let (a, b) = two(&study, |_| false);
+    let begun = Copy {
+        study_instance_uid: study.uid.parse().unwrap(),
+        station: "OWN".parse().unwrap(),
+        source: "SITEA".parse().unwrap(),
+        at: Timestamp::now(),
+        instances: 0,
+        purpose: Purpose::Prefetch,
+    };
+    b.store().begin_copy(&begun, 0).unwrap();
+    let update = tells_of(&a, &study);
+    assert!(wait_for_reason(&b).contains("being brought"));
+    import(&b.service.env, [&part(&study, |place| place == 0)]);
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 4);
 }
