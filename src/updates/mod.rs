@@ -2,6 +2,7 @@
 //!
 //! - [`object`]: an update as it travels
 //! - [`hl7`]: the RIS, which tells of reports and patients in messages of HL7 v2
+//! - [`local_studies`]: what the local archives have, and whose it is there
 //! - [`conversation`]: the association over which they are sent, with a cluster that has shown who it is
 //! - [`announce`]: updates made of objects that were acquired here; [`poll`]: of those found in archives that are not
 //!   ours; `objects`: naming them
@@ -14,6 +15,7 @@
 pub mod announce;
 pub mod conversation;
 pub mod hl7;
+pub mod local_studies;
 pub mod object;
 mod objects;
 pub mod poll;

@@ -2,26 +2,20 @@
 //!
 //! Invariant: never guessed. A study that the archives give two patients is nobody's here until a person says whose.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
-use crate::link::merge::{Merge, MergedStudy, Source};
-use crate::link::policy::{Caller, Narrowing, plan};
+use crate::link::EmbeddedArchive;
+use crate::link::merge::MergedStudy;
 use crate::link::tls::LinkTls;
-use crate::link::{EmbeddedArchive, Event, LinkedQuery, Request};
-use crate::model::{Configuration, IssuerDomain, Outcome, PatientIdKey, Query, Settings, StudyPatient, Uid};
+use crate::model::{Configuration, PatientIdKey, Query, Settings, StudyPatient, Uid};
 use crate::store::Store;
+use crate::updates::local_studies::{self, LocalStudies};
 
 /// How many studies are asked for at once.
 const MOST_AT_ONCE: usize = 1000;
-
-/// How long the archives have for them.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whose the studies are: those that the archives have, else those of whose state only one patient is known.
 pub fn patients_of(ui: &Ui, store: &Store, studies: &[Uid]) -> anyhow::Result<HashMap<Uid, StudyPatient>> {
@@ -35,7 +29,10 @@ pub fn patients_of(ui: &Ui, store: &Store, studies: &[Uid]) -> anyhow::Result<Ha
                 .or_insert(Some(stated.patient));
         }
         for study in ask(ui, store, &configuration, studies)? {
-            let patient = study.conflicts.is_empty().then(|| patient_as_merged(&study));
+            let patient = study
+                .conflicts
+                .is_empty()
+                .then(|| local_studies::patient_of(&study));
             patients.insert(study.study.study_instance_uid, patient);
         }
     }
@@ -77,72 +74,30 @@ pub fn unknown(study: &Uid) -> Problem {
     Problem::new(ExitStatus::NotFound, message).hint("--patient-id ID^^^ISSUER says whose it is")
 }
 
-fn patient_as_merged(study: &MergedStudy) -> StudyPatient {
-    let patient = &study.study.patient_id;
-    StudyPatient {
-        id: patient.id.clone(),
-        issuer: match &patient.domain {
-            IssuerDomain::Named(issuer) => Some(issuer.clone()),
-            IssuerDomain::Inferred(_) => None,
-        },
-    }
-}
-
 fn ask(
     ui: &Ui,
     store: &Store,
     configuration: &Arc<Configuration>,
     studies: &[Uid],
 ) -> anyhow::Result<Vec<MergedStudy>> {
+    let archives = LocalStudies {
+        configuration: Arc::clone(configuration),
+        cross_reference: Arc::new(store.cross_reference()?.0),
+        tls: LinkTls::of(configuration),
+        archive: EmbeddedArchive::of_store(ui.store_path()),
+        turns: None,
+    };
     let query = Query {
         study_uids: studies.to_vec(),
         ..Query::default()
     };
-    let narrowing = Narrowing {
-        local_only: true,
-        ..Narrowing::default()
-    };
-    let targets = plan(
-        configuration,
-        &Caller::Internal,
-        &query,
-        &narrowing,
-        Timestamp::now(),
-    );
-    let cross_reference = Arc::new(store.cross_reference()?.0);
-    let mut merge = Merge::new(Source::of(configuration, &targets), Arc::clone(&cross_reference));
-    let request = Request {
-        configuration: Arc::clone(configuration),
-        query: Arc::new(query),
-        cross_reference,
-        targets,
-        health: BTreeMap::new(),
-        tls: LinkTls::of(configuration),
-        archive: EmbeddedArchive::of_store(ui.store_path()),
-        states: None,
-        timeout: Some(TIMEOUT),
-        resting: BTreeMap::new(),
-        turns: None,
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        let mut query = LinkedQuery::start(request);
-        while let Some(event) = query.next().await {
-            match event {
-                Event::Answer(answer) => merge.add(answer.target, answer.study),
-                Event::Ended(ended) if ended.entry.outcome != Outcome::Searched => {
-                    let detail = ended.entry.detail.unwrap_or_default();
-                    ui.notice(&format!(
-                        "{} did not say whose studies are: {detail}",
-                        ended.entry.station
-                    ));
-                }
-                Event::Ended(_) => {}
-            }
-        }
-    });
+    let found = runtime.block_on(archives.find(query));
     runtime.shutdown_background();
-    Ok(merge.finish())
+    for (station, why) in found.missing {
+        ui.notice(&format!("{station} did not say whose studies are: {why}"));
+    }
+    Ok(found.studies)
 }
