@@ -23,6 +23,7 @@ mod demo;
 mod error;
 mod force;
 mod generation;
+mod hl7;
 mod ledger;
 mod mapping;
 mod moment;
@@ -150,6 +151,9 @@ enum Command {
     /// See and mend the relay of updates to linked clusters
     #[command(subcommand)]
     Updates(updates::UpdatesCommand),
+    /// Take in HL7 messages of the RIS, and see what became of them
+    #[command(subcommand)]
+    Hl7(hl7::Hl7Command),
     /// See past linked queries: who asked, what each station did, what the caller was told
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -237,6 +241,7 @@ fn run(ui: &mut Ui, command: Command) -> anyhow::Result<ExitStatus> {
         Command::Archive(command) => archive::run(ui, command),
         Command::Ledger(command) => ledger::run(ui, command),
         Command::Updates(command) => updates::run(ui, command),
+        Command::Hl7(command) => hl7::run(ui, command),
         Command::Mapping(command) => mapping::run(ui, command),
         Command::Rule(command) => rule::run(ui, command),
         Command::Generation(command) => generation::run(ui, command),

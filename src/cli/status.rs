@@ -3,13 +3,15 @@
 //! Invariant: what is known without the service is shown without it; only the exit status says then that it is not
 //! running.
 
+mod view;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
+use self::view::{LinkView, QueuesView, StatusView, UpdatesView};
 use super::error::ExitStatus;
 use super::output::Ui;
 use super::reload::saved_by;
@@ -18,10 +20,10 @@ use super::table::Columns;
 use super::time::{age, moment};
 use super::view::Document;
 use super::{Format, change};
-use crate::model::{Configuration, Generation, Kind, Station, StationName, relay_targets};
+use crate::model::{Configuration, Kind, Station, StationName, relay_targets};
 use crate::service::control::{self, ControlError, ServiceStatus};
 use crate::store::{
-    Access, JobCounts, LinkHealth, PullCounts, QueueLength, RelayPeer, SavedGeneration, Store,
+    Access, Hl7Counts, JobCounts, LinkHealth, PullCounts, QueueLength, RelayPeer, SavedGeneration, Store,
 };
 
 /// Show the service, the generations saved and in force, and each link's health.
@@ -74,6 +76,7 @@ struct Known {
     updates: BTreeMap<StationName, QueueLength>,
     relay: BTreeMap<StationName, RelayPeer>,
     pulls: PullCounts,
+    hl7: Hl7Counts,
 }
 
 fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
@@ -89,6 +92,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
         updates: store.queue_lengths()?,
         relay: store.relay_peers()?,
         pulls: store.pull_counts()?,
+        hl7: store.hl7_counts()?,
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
     })
@@ -99,104 +103,6 @@ struct Picture {
     service: Option<ServiceStatus>,
     saved: Known,
     now: Timestamp,
-}
-
-/// `status --json`.
-#[derive(Debug, Serialize)]
-struct StatusView {
-    running: bool,
-    pid: Option<u32>,
-    generation_saved: Generation,
-    generation_in_force: Option<Generation>,
-    started: Option<Timestamp>,
-    listen: Option<String>,
-    associations: Option<usize>,
-    ending: bool,
-    reload_refused: Option<String>,
-    links: Vec<LinkView>,
-    queues: QueuesView,
-    /// Studies met by the running service whose UID stands for two patients; null where none runs.
-    conflicts: Option<usize>,
-}
-
-/// What waits to be done.
-#[derive(Debug, Serialize)]
-struct QueuesView {
-    /// Priors to be brought.
-    prefetch: QueueView,
-    /// Updates to be sent to linked clusters.
-    updates: UpdatesView,
-    /// Updates of linked clusters with new objects that are to be fetched.
-    pulls: PullsView,
-}
-
-/// What is to be fetched.
-#[derive(Debug, Serialize)]
-struct PullsView {
-    due: u64,
-    /// Tried in vain so far.
-    failing: u64,
-    /// Waiting for a person to acknowledge a review.
-    under_review: u64,
-    oldest: Option<Timestamp>,
-}
-
-impl From<PullCounts> for PullsView {
-    fn from(counts: PullCounts) -> Self {
-        PullsView {
-            due: counts.due,
-            failing: counts.failing,
-            under_review: counts.under_review,
-            oldest: counts.oldest,
-        }
-    }
-}
-
-/// The queues of updates, all stations together.
-#[derive(Debug, Serialize)]
-struct UpdatesView {
-    queued: u64,
-    /// Refused for good: they want a person.
-    parked: u64,
-    oldest: Option<Timestamp>,
-}
-
-/// One queue.
-#[derive(Debug, Serialize)]
-struct QueueView {
-    queued: u64,
-    running: u64,
-    /// Given up: they want a person.
-    failed: u64,
-}
-
-impl From<JobCounts> for QueueView {
-    fn from(counts: JobCounts) -> Self {
-        QueueView {
-            queued: counts.queued,
-            running: counts.running,
-            failed: counts.failed,
-        }
-    }
-}
-
-/// One link of it.
-#[derive(Debug, Serialize)]
-struct LinkView {
-    station: String,
-    health: &'static str,
-    last_success: Option<Timestamp>,
-    latency_ms: Option<u64>,
-    /// In how many queries of the last 24 hours it should have answered and did not, or not fully.
-    partial_24h: u64,
-    next_try: Option<Timestamp>,
-    queued: u64,
-    parked: u64,
-    /// Since when the oldest queued update waits.
-    oldest: Option<Timestamp>,
-    /// What keeps updates from it.
-    updates_detail: Option<String>,
-    detail: Option<String>,
 }
 
 impl Picture {
@@ -253,6 +159,7 @@ impl Picture {
                 prefetch: self.saved.prefetch.into(),
                 updates: self.updates(),
                 pulls: self.saved.pulls.into(),
+                hl7: self.saved.hl7.into(),
             },
             conflicts: service.map(|service| service.conflicts),
         }
@@ -309,6 +216,7 @@ impl Picture {
             .chain(self.prefetch_queue())
             .chain(self.update_queues())
             .chain(self.pulls())
+            .chain(self.hl7_messages())
         {
             ui.line(&line)?;
         }
@@ -377,6 +285,14 @@ impl Picture {
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
         (!counts.is_empty()).then(|| format!("prefetch: {}: impaxlink prefetch list", counts.join(", ")))
+    }
+
+    /// The HL7 messages that are not done, where there are any.
+    fn hl7_messages(&self) -> Option<String> {
+        let Hl7Counts { waiting, failed } = self.saved.hl7;
+        let are_all_done = self.saved.hl7 == Hl7Counts::default();
+        (!are_all_done)
+            .then(|| format!("HL7 messages: {waiting} waiting, {failed} failed: impaxlink hl7 list"))
     }
 
     /// What keeps updates from a station that they are relayed to.
@@ -448,6 +364,7 @@ impl Picture {
             Some(_) => self.facts().into_iter().skip(1).collect(),
         };
         troubles.extend(self.prefetch_queue().filter(|_| self.saved.prefetch.failed > 0));
+        troubles.extend(self.hl7_messages().filter(|_| self.saved.hl7.failed > 0));
         let relay = self.updates();
         let is_stuck = |station: &Station| self.updates_detail(station).is_some();
         if relay.parked > 0 || self.saved.configuration.linked_stations().any(is_stuck) {

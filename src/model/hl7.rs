@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{FieldValue, Invalid, Issuer, StateField};
 
 /// All of them.
@@ -30,6 +32,33 @@ pub struct Hl7Settings {
     pub accession_fields: FieldPaths,
     /// How long a message waits for its study.
     pub wait: Duration,
+    /// How many days messages are kept that are done.
+    pub keep_days: usize,
+}
+
+/// What is answered to a message (HL7 table 0008).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AcknowledgmentCode {
+    /// It is stored.
+    #[serde(rename = "AA")]
+    Accept,
+    /// It can't be understood.
+    #[serde(rename = "AE")]
+    Error,
+    /// It is none that is taken here.
+    #[serde(rename = "AR")]
+    Reject,
+}
+
+impl AcknowledgmentCode {
+    /// The code: `AA`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AcknowledgmentCode::Accept => "AA",
+            AcknowledgmentCode::Error => "AE",
+            AcknowledgmentCode::Reject => "AR",
+        }
+    }
 }
 
 /// Addresses of senders.

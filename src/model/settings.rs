@@ -233,6 +233,7 @@ impl Settings {
             study_fields: self.parsed("hl7.study_fields"),
             accession_fields: self.parsed("hl7.accession_fields"),
             wait: self.keeping(HL7_WAIT),
+            keep_days: self.count(HL7_KEEP_DAYS),
         }
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use super::association::serve_connection;
+use super::hl7::serve_sender;
 
 /// How many connections the kernel keeps for us.
 const BACKLOG: u32 = 1024;
@@ -21,13 +22,15 @@ const BACKLOG: u32 = 1024;
 /// How long nothing is taken after the system refused us a socket, out of descriptors most often.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// How associations come at an address.
+/// What comes at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
-    /// Over TCP as it is.
+    /// Associations over TCP as it is.
     Plain,
-    /// Over TLS.
+    /// Associations over TLS.
     Tls,
+    /// No associations: messages of HL7, in MLLP over TCP.
+    Hl7,
 }
 
 /// A bound address, not served yet.
@@ -159,6 +162,12 @@ async fn take_queued(service: &Arc<Service>, listener: &TcpListener, transport: 
 }
 
 async fn take(service: &Arc<Service>, socket: TcpStream, address: SocketAddr, transport: Transport) {
+    if transport == Transport::Hl7 {
+        service
+            .connections
+            .spawn(serve_sender(Arc::clone(service), socket, address));
+        return;
+    }
     let place = service.waiting_room.enter().await;
     service.connections.spawn(serve_connection(
         Arc::clone(service),

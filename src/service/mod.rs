@@ -15,6 +15,7 @@
 //! - `schedule`, `health`: whether links answer
 //! - `announce`: objects that were acquired here, told to linked clusters; `poll`: those in archives that are not ours
 //! - `update`: updates that linked clusters send; `relay`: those that are sent to them; `pull`: objects that they name
+//! - `hl7`: messages of the RIS
 //! - `notify`: what the service manager is told
 //!
 //! Invariants: configuration is never written here. Nothing of a peer's is waited for without a deadline. SQLite never
@@ -32,6 +33,7 @@ mod examples;
 pub mod expiry;
 mod find;
 mod health;
+mod hl7;
 mod limits;
 mod listener;
 mod notify;
@@ -65,6 +67,7 @@ pub use snapshot::{InForce, Snapshot, Unusable};
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::model::Uid;
 use crate::model::in_full;
+use crate::updates::hl7::feed::Feed;
 use arriving::ArrivingStudies;
 use conflicts::Conflicts;
 use control::RefusedReload;
@@ -102,6 +105,7 @@ struct Service {
     known_patients: Arc<KnownPatients>,
     records: Records,
     updates: Updates,
+    hl7: Feed,
     state: Mutex<State>,
     /// Cancelled when the service is to end.
     drain: CancellationToken,

@@ -59,27 +59,30 @@ impl ReloadRequests {
     }
 }
 
-/// The one who reloads, and who holds the address where the service listens.
+/// Where the service listens.
+pub(super) struct AllListening {
+    /// For associations over TCP.
+    pub(super) plain: Listening,
+    /// For those over TLS.
+    pub(super) tls: Option<Listening>,
+    /// For messages of HL7.
+    pub(super) hl7: Option<Listening>,
+}
+
+/// The one who reloads, and who holds the addresses where the service listens.
 pub(super) struct Reloader {
     service: Arc<Service>,
     store: Arc<Mutex<Store>>,
-    listening: Listening,
-    listening_for_tls: Option<Listening>,
+    listening: AllListening,
 }
 
 impl Reloader {
     /// Reads from `store`; `listening` is given up when the service drains.
-    pub(super) fn new(
-        service: Arc<Service>,
-        store: Store,
-        listening: Listening,
-        listening_for_tls: Option<Listening>,
-    ) -> Self {
+    pub(super) fn new(service: Arc<Service>, store: Store, listening: AllListening) -> Self {
         Reloader {
             service,
             store: Arc::new(Mutex::new(store)),
             listening,
-            listening_for_tls,
         }
     }
 
@@ -150,7 +153,7 @@ impl Reloader {
         })
     }
 
-    /// Binds the addresses of `next`, where they are others: both, or neither.
+    /// Binds the addresses of `next`, where they are others: all, or none.
     fn bind(&self, next: &Snapshot) -> Result<NextAddresses, ReloadError> {
         let generation = next.generation();
         let bind = |listening: Option<&Listening>, address: SocketAddr| {
@@ -165,41 +168,68 @@ impl Reloader {
                 source,
             })
         };
-        let plain = bind(Some(&self.listening), next.settings().listen())?;
-        let tls_address = next.settings().tls_listen();
-        let for_tls = match tls_address {
-            Some(address) => bind(self.listening_for_tls.as_ref(), address)?,
-            None => None,
+        let optional = |listening: &Option<Listening>, address: Option<SocketAddr>| match address {
+            Some(address) => Ok(match bind(listening.as_ref(), address)? {
+                Some(bound) => Next::Moves(bound),
+                None => Next::Stays,
+            }),
+            None => Ok(Next::Ends),
         };
         Ok(NextAddresses {
-            plain,
-            for_tls,
-            ends_tls: tls_address.is_none(),
+            plain: bind(Some(&self.listening.plain), next.settings().listen())?,
+            tls: optional(&self.listening.tls, next.settings().tls_listen())?,
+            hl7: optional(&self.listening.hl7, next.settings().hl7().listen)?,
         })
     }
 
     /// Moves to the addresses that are bound.
     fn listen(&mut self, next: NextAddresses) {
         if let Some(bound) = next.plain {
-            self.listening = bound.serve(&self.service, Transport::Plain);
-            self.service.state().listen = self.listening.local();
-            tracing::info!("listening on {}", self.listening.local());
+            self.listening.plain = bound.serve(&self.service, Transport::Plain);
+            self.service.state().listen = self.listening.plain.local();
+            tracing::info!("listening on {}", self.listening.plain.local());
         }
-        if let Some(bound) = next.for_tls {
-            tracing::info!("listening for TLS on {}", bound.local());
-            self.listening_for_tls = Some(bound.serve(&self.service, Transport::Tls));
-        } else if next.ends_tls && self.listening_for_tls.take().is_some() {
-            tracing::info!("no longer listening for TLS");
-        }
+        let service = &self.service;
+        next.tls
+            .take_up(&mut self.listening.tls, service, Transport::Tls, "TLS");
+        next.hl7
+            .take_up(&mut self.listening.hl7, service, Transport::Hl7, "HL7");
     }
 }
 
-/// Where the service is to listen next; `None` where it stays as it is.
+/// Where the service is to listen next.
 struct NextAddresses {
+    /// `None` where it stays as it is.
     plain: Option<Bound>,
-    for_tls: Option<Bound>,
-    /// Whether it is to listen for TLS no longer.
-    ends_tls: bool,
+    tls: Next,
+    hl7: Next,
+}
+
+/// What becomes of an address that need not be.
+enum Next {
+    Stays,
+    Moves(Bound),
+    Ends,
+}
+
+impl Next {
+    fn take_up(
+        self,
+        listening: &mut Option<Listening>,
+        service: &Arc<Service>,
+        transport: Transport,
+        what: &str,
+    ) {
+        match self {
+            Next::Stays => {}
+            Next::Moves(bound) => {
+                tracing::info!("listening for {what} on {}", bound.local());
+                *listening = Some(bound.serve(service, transport));
+            }
+            Next::Ends if listening.take().is_some() => tracing::info!("no longer listening for {what}"),
+            Next::Ends => {}
+        }
+    }
 }
 
 /// The newest generation, as it follows the one in force.

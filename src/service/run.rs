@@ -23,6 +23,7 @@ use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceSt
 use super::cross_reference::KnownPatients;
 use super::expiry::expire_visitors;
 use super::health::watch_links;
+use super::hl7::work_off_messages;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
 use super::poll::poll_archives;
@@ -30,7 +31,7 @@ use super::prefetch::Prefetch;
 use super::pull::pull_objects;
 use super::records::Records;
 use super::relay::relay_updates;
-use super::reload::{ReloadRequests, Reloader};
+use super::reload::{AllListening, ReloadRequests, Reloader};
 use super::retrieve::Arrivals;
 use super::schedule::Schedule;
 use super::update::Updates;
@@ -38,6 +39,7 @@ use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusa
 use crate::audit::Attribution;
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
+use crate::updates::hl7::feed::Feed;
 
 /// How many connections may wait to ask for an association, all sources together.
 const WAITING_CONNECTIONS: usize = 256;
@@ -134,36 +136,43 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     let bind = |address| Bound::new(address).map_err(|source| ServeError::Listen { address, source });
     let bound = bind(address)?;
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
+    let bound_for_hl7 = snapshot.settings().hl7().listen.map(bind).transpose()?;
     let control = bind_control(path, lock)?;
     let prefetch = Prefetch::of(open()?).map_err(ServeError::Store)?;
     let (records, record_writer) = Records::new(open()?);
     let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
     let (updates, keeper) = Updates::new(open()?, attribution.clone());
-    let (relayed, announcing, polling, pulled) = (open()?, open()?, open()?, open()?);
-    let service = new_service(&store, snapshot, bound.local(), records, known_patients, updates);
+    let of_updates = [open()?, open()?, open()?, open()?];
+    let hl7 = Feed::new(open()?);
+    let service = new_service(
+        &store,
+        snapshot,
+        bound.local(),
+        records,
+        known_patients,
+        updates,
+        hl7,
+    );
     let service = Arc::new(service);
     let listening = bound.serve(&service, Transport::Plain);
     let listening_for_tls = bound_for_tls.map(|bound| {
         tracing::info!("listening for TLS on {}", bound.local());
         bound.serve(&service, Transport::Tls)
     });
+    let listening_for_hl7 = bound_for_hl7.map(|bound| {
+        tracing::info!("listening for HL7 on {}", bound.local());
+        bound.serve(&service, Transport::Hl7)
+    });
     let (reloads, requests) = ReloadRequests::new();
-    tokio::spawn(Reloader::new(Arc::clone(&service), store, listening, listening_for_tls).run(requests));
+    let all_listening = AllListening {
+        plain: listening,
+        tls: listening_for_tls,
+        hl7: listening_for_hl7,
+    };
+    tokio::spawn(Reloader::new(Arc::clone(&service), store, all_listening).run(requests));
     tokio::spawn(watch_links(Arc::clone(&service), health_store));
     tokio::spawn(keeper.run());
-    service
-        .connections
-        .spawn(relay_updates(Arc::clone(&service), relayed, attribution.clone()));
-    let by = attribution.clone();
-    service
-        .connections
-        .spawn(announce_arrivals(Arc::clone(&service), announcing, by.clone()));
-    service
-        .connections
-        .spawn(poll_archives(Arc::clone(&service), polling, by));
-    service
-        .connections
-        .spawn(pull_objects(Arc::clone(&service), pulled));
+    work_on_updates(&service, of_updates, &attribution);
     tokio::spawn(expire_visitors(Arc::clone(&service), copies, attribution));
     prefetch.start(&service);
     tokio::spawn(notify::keep_watchdog_quiet());
@@ -189,6 +198,17 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     Ok(ended)
 }
 
+/// Begins all that makes, sends and follows updates; each ends when the service drains.
+fn work_on_updates(service: &Arc<Service>, stores: [Store; 4], by: &Attribution) {
+    let [relayed, announcing, polling, pulled] = stores;
+    let (tasks, of) = (&service.connections, || Arc::clone(service));
+    tasks.spawn(relay_updates(of(), relayed, by.clone()));
+    tasks.spawn(announce_arrivals(of(), announcing, by.clone()));
+    tasks.spawn(poll_archives(of(), polling, by.clone()));
+    tasks.spawn(pull_objects(of(), pulled));
+    tasks.spawn(work_off_messages(of(), by.clone()));
+}
+
 fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, ServeError> {
     let failed = |path: &Path, source| ServeError::Control {
         path: path.to_owned(),
@@ -205,6 +225,7 @@ fn new_service(
     records: Records,
     known_patients: Arc<KnownPatients>,
     updates: Updates,
+    hl7: Feed,
 ) -> Service {
     let now = Timestamp::now();
     Service {
@@ -226,6 +247,7 @@ fn new_service(
         known_patients,
         records,
         updates,
+        hl7,
         state: Mutex::new(State {
             in_force_since: now,
             listen,

@@ -24,14 +24,17 @@ pub enum LinkOrigin {
     Command,
     /// A file.
     Import,
+    /// A message of HL7 that merged two records.
+    Hl7,
 }
 
 impl LinkOrigin {
-    /// The word: `command` or `import`.
+    /// The word: `command`, `import` or `hl7`.
     pub fn as_str(self) -> &'static str {
         match self {
             LinkOrigin::Command => "command",
             LinkOrigin::Import => "import",
+            LinkOrigin::Hl7 => "hl7",
         }
     }
 }

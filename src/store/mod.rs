@@ -1,6 +1,6 @@
 //! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries, the queue
 //! of priors to be brought, where copies came from, the cross-reference of patients, the states of studies and the
-//! updates that made them, what archives were last seen to hold.
+//! updates that made them, what archives were last seen to hold, and messages of HL7.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -17,6 +17,7 @@ mod cross_reference;
 mod documents;
 mod error;
 mod history;
+mod hl7_messages;
 mod link_health;
 mod lock;
 mod mapping_table;
@@ -50,6 +51,9 @@ pub use cross_reference::{
 };
 pub use error::{ErrorClass, StoreError};
 pub use history::SavedGeneration;
+pub use hl7_messages::{
+    Hl7Arrival, Hl7Counts, Hl7Deed, Hl7Message, Hl7Settlement, Hl7State, KeptHl7, SettledHl7,
+};
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport};
 pub use lock::{Holder, PullLock, ServiceLock, ServiceLockError};
 pub use outbox::{Due, OutboxFilter, OutboxRow, OutboxState, QueueLength, Settled};

@@ -22,6 +22,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0008_copies.sql")),
     M::up(include_str!("migrations/0009_study_state.sql")),
     M::up(include_str!("migrations/0010_relay_peers.sql")),
+    M::up(include_str!("migrations/0011_hl7_messages.sql")),
     M::up(include_str!("migrations/0012_pulls.sql")),
     M::up(include_str!("migrations/0013_polled.sql")),
     M::up(include_str!("migrations/0014_resync_asked.sql")),

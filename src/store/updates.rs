@@ -131,14 +131,20 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Desk<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.within_updates_and_more(|desk| self.sqlite(work(desk)))
+    }
+
+    /// One transaction for updates and what else is to be written with them.
+    pub(super) fn within_updates_and_more<T>(
+        &self,
+        work: impl FnOnce(&mut Desk<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let transaction = self.begin_write()?;
-        let worked = Desk::open(&transaction, &self.cluster_uid).and_then(|mut desk| {
-            let worked = work(&mut desk)?;
-            desk.close()?;
-            Ok(worked)
-        });
-        let worked = worked.and_then(|worked| transaction.commit().map(|()| worked));
-        self.sqlite(worked)
+        let mut desk = self.sqlite(Desk::open(&transaction, &self.cluster_uid))?;
+        let worked = work(&mut desk)?;
+        let committed = desk.close().and_then(|()| transaction.commit());
+        self.sqlite(committed)?;
+        Ok(worked)
     }
 }
 
@@ -152,12 +158,14 @@ struct Targets {
 }
 
 /// Where updates are worked on within a transaction.
-struct Desk<'c> {
-    connection: &'c Connection,
+pub(super) struct Desk<'c> {
+    pub(super) connection: &'c Connection,
     cluster: &'c Uid,
     configuration: Configuration,
     clock: Clock,
     now: Timestamp,
+    /// Whether who makes a review notice here has looked at the study.
+    pub(super) is_person: bool,
 }
 
 impl<'c> Desk<'c> {
@@ -172,6 +180,7 @@ impl<'c> Desk<'c> {
             configuration: configuration::read(connection)?,
             clock: Clock::resume(last),
             now: Timestamp::now(),
+            is_person: true,
         })
     }
 
@@ -186,7 +195,8 @@ impl<'c> Desk<'c> {
         Ok(())
     }
 
-    fn make(
+    /// Makes one change.
+    pub(super) fn make(
         &mut self,
         attribution: &Attribution,
         draft: &Draft,
@@ -339,7 +349,7 @@ impl<'c> Desk<'c> {
             study_state::write(self.connection, &update.study, &update.patient, &before, &after)?;
         }
         if let Some(reason) = &update.review {
-            let acknowledged_by = from.is_none().then(|| attribution.person());
+            let acknowledged_by = (from.is_none() && self.is_person).then(|| attribution.person());
             review_notices::insert(self.connection, update, reason, self.now, acknowledged_by)?;
         }
         let targets = self.targets(update, from)?;
@@ -389,7 +399,7 @@ impl<'c> Desk<'c> {
     }
 
     /// Takes old updates out of the log, with their rows in the outbox, unless something is still to be done with them.
-    fn prune(&self, count: usize) -> rusqlite::Result<()> {
+    pub(super) fn prune(&self, count: usize) -> rusqlite::Result<()> {
         let days = self.configuration.settings.count(UPDATES_KEEP_DAYS);
         let kept = SignedDuration::from_hours(24 * i64::try_from(days).unwrap_or(i64::from(u16::MAX)));
         let oldest = self.now.checked_sub(kept).unwrap_or(Timestamp::UNIX_EPOCH);

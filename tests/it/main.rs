@@ -25,6 +25,7 @@ mod dimse_store;
 mod dimse_tls;
 mod environment;
 mod fake_peer;
+mod hl7;
 mod ledger;
 mod linked_query;
 mod linked_syntax;

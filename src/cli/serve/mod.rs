@@ -72,7 +72,8 @@ fn print_unit(ui: &mut Ui) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-fn start_log(ui: &Ui) -> anyhow::Result<()> {
+/// Begins to log to standard error, as the global options and the environment say.
+pub fn start_log(ui: &Ui) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(ui)?)
         .with_writer(io::stderr)

@@ -68,23 +68,7 @@ impl Store {
             cache(IMPORT_CACHE)?;
         }
         let transaction = self.begin_write()?;
-        let change = self.cross_reference_change()? + 1;
-        let begun = self.connection.execute(
-            "INSERT INTO cross_reference_change (change, at, user, reason, origin) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                change,
-                Timestamp::now().as_microsecond(),
-                attribution.person(),
-                attribution.reason,
-                origin.as_str()
-            ],
-        );
-        self.sqlite(begun)?;
-        let did = PatientsLinked {
-            change,
-            ..PatientsLinked::default()
-        };
-        let mut editing = CrossReferenceEdit { store: self, did };
+        let mut editing = self.begin_edit(attribution, origin)?;
         edit(&mut editing).map_err(EditError::Refused)?;
         let mut did = editing.did;
         if is_large || did.identities.len() > MOST_NAMED {
@@ -103,6 +87,57 @@ impl Store {
             cache(USUAL_CACHE)?;
         }
         Ok(did)
+    }
+}
+
+impl Store {
+    /// Links within a write transaction that is open, with its record in the audit. Where it is refused, or was so
+    /// already, nothing is written.
+    pub(in crate::store) fn link_within(
+        &self,
+        attribution: &Attribution,
+        origin: LinkOrigin,
+        identities: &[IssuedId],
+    ) -> Result<bool, LinkError> {
+        let mut editing = self.begin_edit(attribution, origin)?;
+        let change = editing.did.change;
+        let linked = editing.link(identities, None);
+        let written = match &linked {
+            Ok(true) => {
+                let event = Event::PatientsLinked(editing.did);
+                audit_log::append(&self.connection, &self.cluster_uid, attribution, &event)
+            }
+            _ => self
+                .connection
+                .execute("DELETE FROM cross_reference_change WHERE change = ?1", [change])
+                .map(drop),
+        };
+        self.sqlite(written)?;
+        linked
+    }
+
+    fn begin_edit(
+        &self,
+        attribution: &Attribution,
+        origin: LinkOrigin,
+    ) -> Result<CrossReferenceEdit<'_>, StoreError> {
+        let change = self.cross_reference_change()? + 1;
+        let begun = self.connection.execute(
+            "INSERT INTO cross_reference_change (change, at, user, reason, origin) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                change,
+                Timestamp::now().as_microsecond(),
+                attribution.person(),
+                attribution.reason,
+                origin.as_str()
+            ],
+        );
+        self.sqlite(begun)?;
+        let did = PatientsLinked {
+            change,
+            ..PatientsLinked::default()
+        };
+        Ok(CrossReferenceEdit { store: self, did })
     }
 }
 

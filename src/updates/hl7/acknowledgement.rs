@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::message::Message;
+use crate::model::hl7::AcknowledgmentCode;
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Its code.
+    pub fn code(&self) -> AcknowledgmentCode {
+        match self {
+            Verdict::Accepted => AcknowledgmentCode::Accept,
+            Verdict::Error(_) => AcknowledgmentCode::Error,
+            Verdict::Rejected(_) => AcknowledgmentCode::Reject,
+        }
+    }
+
     /// The reason, where it is refused.
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -32,11 +42,7 @@ impl Verdict {
 pub fn acknowledgement(message: Option<&Message<'_>>, verdict: &Verdict, now: Timestamp) -> String {
     let header = |field| message.map_or(String::new(), |message| escaped(&message.header(field)));
     let event = message.map_or(String::new(), |message| escaped(&message.kind().1));
-    let code = match verdict {
-        Verdict::Accepted => "AA",
-        Verdict::Error(_) => "AE",
-        Verdict::Rejected(_) => "AR",
-    };
+    let code = verdict.code().as_str();
     let kind = match event.as_str() {
         "" => "ACK".to_owned(),
         event => format!("ACK^{event}"),

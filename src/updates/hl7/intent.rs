@@ -123,7 +123,7 @@ fn reports(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>,
             continue;
         };
         intents.push(Intent::Report {
-            study: study(message, &group, settings)?,
+            study: study(message, &group, !patients.is_empty(), settings)?,
             patients: patients.clone(),
             status,
             is_correction,
@@ -169,7 +169,12 @@ fn of_path(group: &[Segment<'_>], path: &FieldPath) -> Vec<String> {
     texts.filter(|text| !text.is_empty()).collect()
 }
 
-fn study(message: &Message<'_>, group: &[Segment<'_>], settings: &Hl7Settings) -> Result<StudyKey, Verdict> {
+fn study(
+    message: &Message<'_>,
+    group: &[Segment<'_>],
+    has_patient: bool,
+    settings: &Hl7Settings,
+) -> Result<StudyKey, Verdict> {
     let whole: Vec<Segment<'_>> = message.segments().collect();
     let of_group = found(group, &settings.study_fields);
     let uid = match groups(message).len() {
@@ -188,6 +193,9 @@ fn study(message: &Message<'_>, group: &[Segment<'_>], settings: &Hl7Settings) -
         Some(number) if number.contains(['*', '?', '\\']) || number.chars().count() > 16 => {
             Err(error("its accession number is none (PS3.5 6.2, SH)"))
         }
+        Some(_) if !has_patient => Err(error(
+            "an accession number alone names no study: PID-3 names no patient",
+        )),
         Some(number) => Ok(StudyKey::Accession(number)),
         None => Err(error(
             "it names no study: neither UID (hl7.study_fields) nor accession number (hl7.accession_fields)",

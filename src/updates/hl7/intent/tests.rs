@@ -76,7 +76,7 @@ fn an_order_names_its_study_by_uid() {
 #[test]
 fn several_reports_are_several_and_each_as_far_as_its_least() {
     let text = format!(
-        "ORU^R01|1|P|2.3\rORC|RE\rOBR|1||A1\rOBX|1|TX|||||||||F\rOBX|2|TX|||||||||P\r{}",
+        "ORU^R01|1|P|2.3\rPID|||1\rORC|RE\rOBR|1||A1\rOBX|1|TX|||||||||F\rOBX|2|TX|||||||||P\r{}",
         obr("A2", "F")
     );
     let intents = want(&text).unwrap();
@@ -115,7 +115,8 @@ fn a_merge_names_who_stays() {
 #[test]
 fn what_is_refused_says_why() {
     let unknown_code = format!("ORU^R01|1|P|2.3\r{}", obr("A1", "Q"));
-    let no_study = format!("ORU^R01|1|P|2.3\r{}", obr("", "F"));
+    let nobodys = format!("ORU^R01|1|P|2.3\r{}", obr("A1", "F"));
+    let no_study = format!("ORU^R01|1|P|2.3\rPID|||1\r{}", obr("", "F"));
     for (text, is_rejected) in [
         ("ADT^A01|1|P|2.3\rPID|||1\r", true),
         ("ADT^A08|1|T|2.3\rPID|||1\r", true),
@@ -126,6 +127,7 @@ fn what_is_refused_says_why() {
         ("ADT^A40|1|P|2.3\rPID|||1\rMRG|1\r", false),
         (&unknown_code, false),
         (&no_study, false),
+        (&nobodys, false),
     ] {
         let refused = want(text).unwrap_err();
         assert_eq!(

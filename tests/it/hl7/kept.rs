@@ -1,0 +1,175 @@
+//! Messages that are not done at once: what they wait for, what a person is told, and what a person can do.
+
+use super::*;
+
+#[test]
+fn a_study_that_is_not_here_is_waited_for() {
+    let env = site();
+    let early = order("1", "4711", "A9", "P");
+    let run = import(&env, std::slice::from_ref(&early));
+    run.exits(3);
+    let waiting = &listed(&env, "waiting")[0];
+    let reason = waiting["reason"].as_str().unwrap();
+    assert!(reason.contains("accession number"), "{reason}");
+    assert!(waiting["next_try"].is_string());
+    let table = env.impaxlink(&["status"]);
+    assert!(
+        table.stdout.contains("HL7 messages: 1 waiting, 0 failed"),
+        "{table:#?}"
+    );
+    env.impaxlink(&["hl7", "retry", "1"]).exits(3);
+    add_study(&env, 9, "4711", "A9");
+    env.impaxlink(&["hl7", "retry", "1"]).success();
+    assert_eq!(status(&env, 9), "TRANSCRIBED");
+    env.impaxlink(&["hl7", "retry", "1"])
+        .fails_with(1, "HL7 message 1 is done already");
+    env.impaxlink(&["hl7", "retry", "7"])
+        .fails_with(4, "no HL7 message 7");
+}
+
+#[test]
+fn what_waits_is_done_before_what_came_later_about_the_same() {
+    let env = site();
+    env.impaxlink(&["config", "set", "hl7.status", "P=TRANSCRIBED,C=DICTATED!"])
+        .success();
+    import(&env, &[order("1", "4711", "A9", "P")]).exits(3);
+    add_study(&env, 9, "4711", "A9");
+    // The correction alone would leave another status.
+    import(&env, &[order("2", "4711", "A9", "C")]).success();
+    assert_eq!(status(&env, 9), "DICTATED");
+    let done = listed(&env, "done");
+    assert_eq!(done.len(), 2);
+    assert!(done.iter().all(|message| message["did"][0]["update"].is_string()));
+}
+
+#[test]
+fn nothing_is_guessed() {
+    let env = site();
+    add_study(&env, 4, "4711", "A1");
+    let several = import(&env, &[order("1", "4711", "A1", "F")]);
+    several.exits(1);
+    let reason = |number: usize| {
+        let mut failed = listed(&env, "failed");
+        failed.retain(|message| message["number"] == number);
+        failed[0]["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason(1), "several studies have its accession number");
+    // The same accession number of another patient is another study.
+    import(&env, &[order("2", "88", "A1", "F")]).exits(3);
+    let zds = format!("ZDS|{}", study(1));
+    let others = message("ORU^R01", "3", "", &[&pid("88"), &obr("", "F"), &zds]);
+    import(&env, &[others]).exits(1);
+    assert_eq!(reason(3), "its study is another patient's at the archives");
+    let nobody = message("ORM^O01", "4", "", &[&obr("A2", "F")]);
+    import(&env, &[nobody]).exits(1);
+    assert!(reason(4).contains("names no patient"));
+    for number in [1, 2, 4] {
+        assert_eq!(status(&env, number), Value::Null);
+    }
+    env.impaxlink(&["hl7", "drop", "1", "--reason", "CHG1250"])
+        .success();
+    let dropped = &listed(&env, "dropped")[0];
+    assert!(dropped["reason"].as_str().unwrap().ends_with("CHG1250"));
+    env.impaxlink(&["hl7", "retry", "1"])
+        .fails_with(1, "dropped already");
+}
+
+#[test]
+fn two_persons_are_not_made_one() {
+    let env = site();
+    for (patient, global_id) in [("4711", "G1"), ("88", "G2")] {
+        let id = format!("{patient}^^^NORTH");
+        env.impaxlink(&["patient", "link", &id, "--global-id", global_id])
+            .success();
+    }
+    let merge = message("ADT^A40", "1", "", &[&pid("4711"), "MRG|88^^^NORTH"]);
+    import(&env, &[merge]).exits(1);
+    let failed = &listed(&env, "failed")[0];
+    assert!(failed["reason"].as_str().unwrap().contains("global patient IDs"));
+    assert!(
+        env.impaxlink(&["study", "review", "--json"]).json()["items"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_message_is_done_once_however_often_it_comes() {
+    let env = site();
+    let first = report("1", 1, "P");
+    import(&env, &[first.clone(), first.clone()]).success();
+    let again = import(&env, &[first]);
+    again.success();
+    assert!(again.stderr.contains("1 had come before"), "{again:#?}");
+    assert_eq!(listed(&env, "done").len(), 1);
+    // The same control ID with other content is another message.
+    import(&env, &[report("1", 1, "F")]).success();
+    assert_eq!(listed(&env, "done").len(), 2);
+    assert_eq!(status(&env, 1), "APPROVED");
+}
+
+#[test]
+fn what_cannot_be_read_is_kept_and_shown_without_control_characters() {
+    let env = site();
+    let run = import(
+        &env,
+        &[
+            "MSH|^~\\&|RIS|NORTH|||20240131||ADT^A08|1|P|2.3\rno \x1b[31msegment\r".to_owned(),
+            message("ADT^A01", "2", "", &[&pid("4711")]),
+            message("ORU^R01", "3", "", &[&pid("4711"), &obr("A1", "?")]),
+        ],
+    );
+    run.exits(1);
+    let failed = listed(&env, "failed");
+    let answers: Vec<&str> = failed
+        .iter()
+        .rev()
+        .map(|message| message["answer"].as_str().unwrap())
+        .collect();
+    assert_eq!(answers, ["AE", "AR", "AE"]);
+    assert!(failed.iter().all(|message| message["reason"].is_string()));
+    let shown = env.impaxlink(&["hl7", "show", "1"]);
+    let text = shown.success();
+    assert!(
+        text.contains("no \u{fffd}[31msegment") && !text.contains('\x1b'),
+        "{text}"
+    );
+    let shown = env.impaxlink(&["hl7", "show", "2", "--json"]).json();
+    assert!(shown["message"]["text"][1].as_str().unwrap().contains("DOE^JANE"));
+    assert!(!env.impaxlink(&["hl7", "list", "--json"]).stdout.contains("DOE"));
+    let status = env.impaxlink(&["status", "--json"]).json();
+    assert_eq!(status["queues"]["hl7"]["failed"], 3);
+    env.impaxlink(&["hl7", "drop", "--failed"]).success();
+    assert!(listed(&env, "failed").is_empty());
+    let audit = env.impaxlink(&["audit", "list", "--json", "--limit", "0"]);
+    assert!(audit.stdout.contains("hl7 show") && !audit.stdout.contains("DOE"));
+}
+
+#[test]
+fn an_archive_that_does_not_answer_is_waited_for() {
+    let env = site();
+    let port = super::super::support::process::free_port().to_string();
+    env.impaxlink(&[
+        "station",
+        "add",
+        "PACS",
+        "--kind",
+        "archive",
+        "--ae-title",
+        "PACS",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ])
+    .success();
+    // The study that a UID names is found all the same.
+    import(&env, &[report("1", 1, "F")]).success();
+    import(&env, &[order("2", "4711", "A2", "F")]).exits(3);
+    let reason = listed(&env, "waiting")[0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("PACS does not answer"), "{reason}");
+    env.impaxlink(&["station", "remove", "PACS", "--yes"]).success();
+    env.impaxlink(&["hl7", "retry", "2"]).success();
+    assert_eq!(status(&env, 2), "APPROVED");
+}
