@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Cluster, announced, copies, due, embedded, has, keeper, link, makes, naming, tells_of, two,
@@ -10,10 +10,11 @@ use super::{
 };
 use crate::service::store::storescu;
 use crate::support::cluster::{self, chest_ct};
+use crate::support::dcmqrscp::Dcmqrscp;
 use crate::support::orthanc::Orthanc;
 use crate::support::retrieve::{part, retrieve, study};
 use crate::support::service::{set, station, wait_for};
-use crate::support::sites::archive;
+use crate::support::sites::{archive, open_link};
 use crate::support::studies::Study;
 
 #[test]
@@ -197,4 +198,38 @@ fn more_studies_than_are_pulled_at_once_all_come() {
     let updates: Vec<_> = studies.iter().map(|study| tells_of(&a, study)).collect();
     updates.iter().for_each(|update| wait_until_pulled(&b, update));
     assert_eq!(cluster::held(&b.service.env), cluster::expected(&studies));
+}
+
+#[test]
+fn what_another_local_archive_has_is_not_brought() {
+    let study = study(3);
+    let (a, b) = two(&study, |place| place == 0);
+    let pacs = Dcmqrscp::start("PACS", [&part(&study, |place| place == 1)]);
+    b.knows(vec![archive("PACS", "PACS", pacs.port)]);
+    let update = tells_of(&a, &study);
+    wait_until_pulled(&b, &update);
+    let own = embedded(&b).instances(&study.uid, None).unwrap();
+    assert_eq!(own.len(), 4, "the first of each series, and the third");
+    assert_eq!(has(&b, &study), 6);
+}
+
+#[test]
+fn the_station_that_told_is_asked_first_and_then_another_for_what_it_lacks() {
+    let study = study(3);
+    let a = keeper("SITEA", &[&part(&study, |place| place < 2)]);
+    let b = keeper("SITEB", &[&part(&study, |place| place == 0)]);
+    link(&a, "SITEA", &b, "SITEB", &study);
+    let other = Dcmqrscp::start("SITEC", [&study]);
+    let mut higher = open_link("SITEC", "SITEC", other.port);
+    higher.priority = 9;
+    higher.issuers = vec![study.patient.issuer.parse().unwrap()];
+    b.knows(vec![higher]);
+    let update = tells_of(&a, &study);
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 6);
+    let copies = copies(&b.service.env, &study);
+    let brought = copies["brought"].as_array().unwrap().iter();
+    let brought: Vec<_> = brought.map(|it| (&it["source"], &it["instances"])).collect();
+    let expected = [(&json!("SITEA"), &json!(2)), (&json!("SITEC"), &json!(2))];
+    assert_eq!(brought, expected, "{copies:#}");
 }

@@ -62,6 +62,22 @@ fn another_patients_objects_at_the_source_are_not_taken() {
     assert_eq!(has(&b, &study), 2);
 }
 
+#[test]
+fn an_update_of_another_patient_than_the_copies_are_of_brings_nothing() {
+    let study = study(2);
+    let other = of_another(&study);
+    let (a, b) = (
+        keeper("SITEA", &[&other]),
+        keeper("SITEB", &[&part(&other, |place| place == 0)]),
+    );
+    link(&a, "SITEA", &b, "SITEB", &study);
+    tells_of(&a, &study);
+    assert!(wait_for_reason(&b).contains("in conflict"));
+    assert_eq!(has(&b, &study), 2);
+    b.service
+        .wait_for("the conflict in 'status'", |status| status.conflicts == 1);
+}
+
 /// Why a pull failed from a source that lists the study as it is and then sends these objects.
 #[track_caller]
 fn refused(study: &Study, sent: &Study) -> String {
