@@ -10,7 +10,7 @@ use dicom_dictionary_std::tags;
 use jiff::{SignedDuration, Timestamp};
 
 use super::linked_syntax::{CHARACTER_SET, CLUSTER_LEVEL, ClusterAnswer};
-use crate::dimse::{Association, DataSetBuilder, Error, FindEnd, FindEvent, StatusClass, uids};
+use crate::dimse::{Association, DataSetBuilder, Error, FindEnd, FindEvent, Peer, Status, StatusClass, uids};
 
 /// What a cluster said of itself, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,20 @@ pub enum ClusterUntold {
     /// Its answer has no identity or no clock.
     #[error("its answer can't be read")]
     Unreadable,
+}
+
+impl ClusterUntold {
+    /// Whether the peer takes any presentation context for one of images, as archives may be set to, and knows nothing of
+    /// clusters.
+    pub fn is_of_no_cluster(&self, peer: &Peer) -> bool {
+        match self {
+            ClusterUntold::Ended(end) => {
+                peer.implementation_class_uid != uids::IMPLEMENTATION_CLASS_UID
+                    && end.status != Status::NOT_AUTHORIZED
+            }
+            ClusterUntold::Peer(_) | ClusterUntold::Unreadable => false,
+        }
+    }
 }
 
 /// Asks a cluster what it is, over an association that has the linked syntax; each response must come `within` that time.

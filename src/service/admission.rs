@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use super::Snapshot;
+use super::host_names::HostNames;
 use super::listener::Transport;
 use crate::dimse::{AssociationRequest, Rejection, uids};
 use crate::link::answers_as;
@@ -124,11 +125,18 @@ impl Calls {
         }
     }
 
-    /// Whether more than an AE title, which anyone can type, shows that it is `station`: its address or its certificate.
-    pub(super) fn is_proven(&self, station: &Station) -> bool {
+    /// Whether more than an AE title, which anyone can type, shows that it is `station`: its address, also where it is
+    /// known by a name that leads there, or its certificate.
+    pub(super) async fn is_proven(&self, station: &Station, names: &HostNames) -> bool {
         let peer = self.address.to_canonical();
         let is_certified = station.tls && self.certificate.is_some();
-        calls_from(station, peer) || is_at(station, peer) || is_certified
+        if calls_from(station, peer) || is_at(station, peer) || is_certified {
+            return true;
+        }
+        match &station.endpoint {
+            Some(endpoint) if endpoint.host.address().is_none() => names.lead(&endpoint.host, peer).await,
+            _ => false,
+        }
     }
 
     /// The title it calls as, where that is one.

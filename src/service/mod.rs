@@ -4,7 +4,8 @@
 //! Where things are:
 //! - `run`: the life of the service from its lock to its end
 //! - `snapshot`, `reload`: the configuration in force and how the next one comes in force
-//! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many
+//! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many;
+//!   `host_names`: where the names lead by which stations are known
 //! - `find`: queries answered for all clusters; `conflicts`: studies met that stand for two patients
 //! - `store`: objects taken into the embedded archive; `retrieve`: objects given to where they are wanted
 //! - [`control`]: the socket by which commands speak to the service
@@ -34,6 +35,7 @@ pub mod expiry;
 mod find;
 mod health;
 mod hl7;
+mod host_names;
 mod limits;
 mod listener;
 mod notify;
@@ -72,6 +74,7 @@ use arriving::ArrivingStudies;
 use conflicts::Conflicts;
 use control::RefusedReload;
 use cross_reference::KnownPatients;
+use host_names::HostNames;
 use limits::WaitingRoom;
 use records::Records;
 use rejections::RejectionLog;
@@ -88,6 +91,8 @@ struct Service {
     associations: Arc<Associations>,
     waiting_room: Arc<WaitingRoom>,
     rejections: RejectionLog,
+    /// By which stations are proven that are known by a name.
+    host_names: HostNames,
     links: Mutex<Schedule>,
     /// The turns at stations that queries are put to.
     turns: Arc<Turns>,

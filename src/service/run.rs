@@ -24,6 +24,7 @@ use super::cross_reference::KnownPatients;
 use super::expiry::expire_visitors;
 use super::health::watch_links;
 use super::hl7::work_off_messages;
+use super::host_names::{HostNames, keep_host_names};
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
 use super::poll::poll_archives;
@@ -171,6 +172,7 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
     };
     tokio::spawn(Reloader::new(Arc::clone(&service), store, all_listening).run(requests));
     tokio::spawn(watch_links(Arc::clone(&service), health_store));
+    tokio::spawn(keep_host_names(Arc::clone(&service)));
     tokio::spawn(keeper.run());
     work_on_updates(&service, of_updates, &attribution);
     tokio::spawn(expire_visitors(Arc::clone(&service), copies, attribution));
@@ -235,6 +237,7 @@ fn new_service(
         associations: Arc::new(Associations::default()),
         waiting_room: WaitingRoom::new(WAITING_CONNECTIONS),
         rejections: RejectionLog::default(),
+        host_names: HostNames::default(),
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
         retrieve_turns: Turns::default(),

@@ -12,7 +12,7 @@ use super::{Service, chain, locked};
 use crate::audit::Attribution;
 use crate::dimse::{Status, WholeObject, WholeStored, uids};
 use crate::model::{Objection, StationName, accepts_updates};
-use crate::store::{Applied, Received, Store};
+use crate::store::{Applied, ErrorClass, Received, Store};
 use crate::updates::object;
 
 /// How many associations' updates share a transaction.
@@ -27,8 +27,8 @@ pub(super) struct Updates {
 /// What came together over one association.
 struct Parcel {
     received: Vec<Received>,
-    /// `None` where they could not be kept.
-    answer: oneshot::Sender<Option<Vec<Applied>>>,
+    /// `None` for one that could not be kept.
+    answer: oneshot::Sender<Vec<Option<Applied>>>,
 }
 
 /// Keeps what is handed in.
@@ -61,10 +61,13 @@ impl Updates {
         self.wake.subscribe()
     }
 
-    async fn keep(&self, received: Vec<Received>) -> Option<Vec<Applied>> {
+    /// None of those that nobody was there to keep.
+    async fn keep(&self, received: Vec<Received>) -> Vec<Option<Applied>> {
         let (answer, kept) = oneshot::channel();
-        self.inbox.send(Parcel { received, answer }).await.ok()?;
-        kept.await.ok().flatten()
+        match self.inbox.send(Parcel { received, answer }).await {
+            Ok(()) => kept.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
     }
 }
 
@@ -88,19 +91,26 @@ fn keep(store: &Mutex<Store>, attribution: &Attribution, parcels: Vec<Parcel>) {
         .iter()
         .flat_map(|parcel| parcel.received.clone())
         .collect();
-    let mut applied = match locked(store).apply_updates(attribution, &all) {
-        Ok(applied) => Some(applied.into_iter()),
-        Err(error) => {
-            tracing::warn!("{} updates could not be kept: {}", all.len(), chain(&error));
-            None
-        }
-    };
+    let mut applied = apply(&locked(store), attribution, &all).into_iter();
     for parcel in parcels {
-        let its = applied
-            .as_mut()
-            .map(|applied| applied.take(parcel.received.len()).collect());
+        let its = applied.by_ref().take(parcel.received.len()).collect();
         // Who does not wait any more gets them again.
         let _ = parcel.answer.send(its);
+    }
+}
+
+/// Where together they can't be kept, each is tried alone: one that is at fault holds up none of the others.
+fn apply(store: &Store, attribution: &Attribution, received: &[Received]) -> Vec<Option<Applied>> {
+    match store.apply_updates(attribution, received) {
+        Ok(applied) => applied.into_iter().map(Some).collect(),
+        Err(error) if received.len() > 1 && error.class() == ErrorClass::Failed => received
+            .iter()
+            .flat_map(|one| apply(store, attribution, std::slice::from_ref(one)))
+            .collect(),
+        Err(error) => {
+            tracing::warn!("{} updates could not be kept: {}", received.len(), chain(&error));
+            vec![None; received.len()]
+        }
     }
 }
 
@@ -115,10 +125,12 @@ pub(super) async fn take_updates(
     let Ok(station) = calls.station(&snapshot) else {
         return refuse_all("not known here any more");
     };
-    let why = match (accepts_updates(station), calls.is_proven(station)) {
-        (true, true) => None,
-        (false, _) => Some("link cluster updates is off here"),
-        (true, false) => Some("not proven by address or certificate (--from-address)"),
+    let why = if !accepts_updates(station) {
+        Some("link cluster updates is off here")
+    } else if !calls.is_proven(station, &service.host_names).await {
+        Some("not proven by address or certificate (--from-address)")
+    } else {
+        None
     };
     if let Some(why) = why {
         let address = calls.address();
@@ -131,20 +143,30 @@ pub(super) async fn take_updates(
         objects.iter().map(|object| read(object, &station.name)).collect();
     let good: Vec<Received> = read.iter().flatten().cloned().collect();
     let kept = match good.is_empty() {
-        true => Some(Vec::new()),
+        true => Vec::new(),
         false => service.updates.keep(good).await,
     };
+    let known = kept
+        .iter()
+        .flatten()
+        .filter(|one| **one == Applied::Duplicate)
+        .count();
+    tracing::debug!(
+        "{} updates of {} came, {known} known already",
+        objects.len(),
+        station.name
+    );
     if kept.iter().flatten().any(is_more_to_do) {
         service.updates.wake();
     }
-    let mut kept = kept.map(Vec::into_iter);
-    let answers = read
-        .into_iter()
-        .map(|read| match (read, kept.as_mut().map(Iterator::next)) {
-            (Err(answer), _) => answer,
-            (Ok(_), Some(Some(applied))) => answer_to(applied, &station.name),
-            (Ok(_), _) => answer(Status::OUT_OF_RESOURCES, "the store is busy"),
-        });
+    let mut kept = kept.into_iter();
+    let answers = read.into_iter().map(|read| match read {
+        Err(answer) => answer,
+        Ok(_) => match kept.next().flatten() {
+            Some(applied) => answer_to(applied, &station.name),
+            None => answer(Status::OUT_OF_RESOURCES, "it could not be kept"),
+        },
+    });
     answers.collect()
 }
 

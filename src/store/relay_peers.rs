@@ -117,8 +117,8 @@ impl Store {
     }
 
     /// Puts the current state of at most `limit` studies, those after `after`, into the queue of a station. Gives the last
-    /// of them; `None` where there were no more, and then it is noted that all is queued, unless it was asked for again
-    /// since it began.
+    /// of them; `None` where there were no more: then the notices of review are queued, and it is noted that all is, unless
+    /// it was asked for again since it began.
     pub fn queue_state(
         &self,
         station: &Station,
@@ -179,9 +179,24 @@ fn queue_states(
             ..after
         }));
     }
+    requeue_reviews(connection, &station.name)?;
     let sql = "UPDATE relay_peer SET resync_due = 0 WHERE station = ?1 AND asked = ?2";
     connection.execute(sql, params![station.name.as_str(), after.asked])?;
     Ok(None)
+}
+
+/// Puts the updates that brought notices of review into the queue, as far as the log has them.
+fn requeue_reviews(connection: &Connection, station: &StationName) -> rusqlite::Result<()> {
+    let updates: Vec<Update> = connection
+        .prepare_cached(
+            "SELECT u.body FROM review_notice n JOIN update_log u ON u.id = n.id \
+             WHERE n.issuer <> '' AND u.outcome = 'applied' ORDER BY u.sequence",
+        )?
+        .query_map([], |row| outbox::body(row, 0))?
+        .collect::<rusqlite::Result<_>>()?;
+    updates
+        .iter()
+        .try_for_each(|update| requeue(connection, station, update))
 }
 
 /// Puts an update into the queue, as the log has it, or else as it is told.

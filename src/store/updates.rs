@@ -371,7 +371,14 @@ impl<'c> Desk<'c> {
         let mut lacks_syntax = self
             .connection
             .prepare_cached("SELECT 1 FROM link_health WHERE station = ?1 AND speaks_linked = 0")?;
+        let mut is_origin = self
+            .connection
+            .prepare_cached("SELECT 1 FROM relay_peer WHERE station = ?1 AND cluster_uid = ?2")?;
         for station in relay_targets(&self.configuration, from) {
+            // Round a ring it would come back to who made it.
+            if is_origin.exists([station.name.as_str(), update.origin.as_str()])? {
+                continue;
+            }
             match lacks_syntax.exists([station.name.as_str()])? {
                 true => targets.unreached.push(station.name.clone()),
                 false => targets.reached.push(station.name.clone()),

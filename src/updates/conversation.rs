@@ -5,7 +5,7 @@
 //! that could not be sent changes its row, unless the refusal was of that update.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -25,6 +25,9 @@ use crate::store::{Due, Settled};
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// How long each later one waits at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// For how long updates are sent before it is kept what became of them: so much is sent again after a crash.
+const WHILE: Duration = Duration::from_millis(200);
 
 /// Why no update can be sent to a station for now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,14 +122,15 @@ impl Conversation {
         &self.cluster
     }
 
-    /// Sends updates, in order for each study; adds what became of each to `settled`. Those of a study whose update is to
-    /// be tried again are left as they are.
+    /// Sends updates, in order for each study, and for a while; adds what became of each to `settled`. Those of a study
+    /// whose update is to be tried again are left as they are, and so are those whose turn did not come.
     pub async fn send(&mut self, due: Vec<Due>, settled: &mut Vec<(Uid, Settled)>) -> Result<(), Halt> {
+        let began = Instant::now();
         let mut batch = Batch::of(due, settled);
         let mut unanswered = UnansweredStores::default();
         let window = self.association.window();
         loop {
-            if unanswered.len() <= window / 2 {
+            if unanswered.len() <= window / 2 && began.elapsed() < WHILE {
                 let next = batch.take(window - unanswered.len());
                 if !next.is_empty() {
                     self.send_some(next, &mut batch, &mut unanswered).await?;
@@ -185,6 +189,7 @@ async fn converse(
     let told = match ask_cluster(association, peer.station.timeout).await {
         Ok(told) => told,
         Err(ClusterUntold::Peer(error)) => return Err(failed(&error)),
+        Err(untold) if untold.is_of_no_cluster(association.peer()) => return Err(Halt::LacksSyntax),
         Err(untold) => return Err(Halt::NotAccepted(untold.to_string())),
     };
     let cluster = told.answer.uid;

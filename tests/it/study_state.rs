@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::support::store::{StoreFolder, jdoe, save, station};
 
-const STUDY: &str = "1.2.840.1";
+pub const STUDY: &str = "1.2.840.1";
 
 fn uid(text: &str) -> Uid {
     text.parse().unwrap()
@@ -24,7 +24,7 @@ fn patient(issuer: Option<&str>) -> StudyPatient {
     }
 }
 
-fn draft(field: StateField, text: &str) -> Draft {
+pub fn draft(field: StateField, text: &str) -> Draft {
     Draft {
         study: uid(STUDY),
         patient: patient(Some("NORTH")),
@@ -35,13 +35,13 @@ fn draft(field: StateField, text: &str) -> Draft {
     }
 }
 
-fn make(store: &Store, draft: &Draft) -> Made {
+pub fn make(store: &Store, draft: &Draft) -> Made {
     let mut made = store.make_updates(&jdoe(), std::slice::from_ref(draft)).unwrap();
     made.pop().unwrap().unwrap()
 }
 
 /// An update of another cluster, made at that many milliseconds.
-fn foreign(id: usize, at: u64, field: StateField, text: &str) -> Update {
+pub fn foreign(id: usize, at: u64, field: StateField, text: &str) -> Update {
     Update {
         id: uid(&format!("2.25.99.{id}")),
         study: uid(STUDY),
@@ -59,7 +59,7 @@ fn foreign(id: usize, at: u64, field: StateField, text: &str) -> Update {
     }
 }
 
-fn receive(store: &Store, update: &Update, from: &str) -> Applied {
+pub fn receive(store: &Store, update: &Update, from: &str) -> Applied {
     let received = Received {
         update: update.clone(),
         from: from.parse().unwrap(),
@@ -67,7 +67,7 @@ fn receive(store: &Store, update: &Update, from: &str) -> Applied {
     store.apply_updates(&jdoe(), &[received]).unwrap().pop().unwrap()
 }
 
-fn linked(name: &str) -> Station {
+pub fn linked(name: &str) -> Station {
     let mut station = station(name);
     station.links.cluster_linking = true;
     station.links.cluster_updates = true;
@@ -76,7 +76,7 @@ fn linked(name: &str) -> Station {
 }
 
 /// A store that knows the linked clusters B, C and D, and relays updates to all three.
-fn three_clusters() -> (StoreFolder, Store) {
+pub fn three_clusters() -> (StoreFolder, Store) {
     let folder = StoreFolder::new();
     let store = folder.open();
     save(&store, |configuration| {
@@ -88,11 +88,11 @@ fn three_clusters() -> (StoreFolder, Store) {
     (folder, store)
 }
 
-fn names(stations: &[impaxlink::model::StationName]) -> Vec<&str> {
+pub fn names(stations: &[impaxlink::model::StationName]) -> Vec<&str> {
     stations.iter().map(|name| name.as_str()).collect()
 }
 
-fn shown(store: &Store, field: StateField) -> Option<String> {
+pub fn shown(store: &Store, field: StateField) -> Option<String> {
     let states = store.study_states(&[uid(STUDY)]).unwrap();
     let value = states.first()?.state.value(field)?;
     Some(value.as_str().to_owned())
@@ -107,7 +107,7 @@ fn records_of(store: &Store, id: &Uid) -> usize {
     of_update.count()
 }
 
-fn due(store: &Store, station: &str) -> Vec<(Uid, String)> {
+pub fn due(store: &Store, station: &str) -> Vec<(Uid, String)> {
     let due = store
         .due_updates(&station.parse().unwrap(), Timestamp::now(), 100)
         .unwrap();
@@ -119,7 +119,7 @@ fn due(store: &Store, station: &str) -> Vec<(Uid, String)> {
         .collect()
 }
 
-fn values(due: &[(Uid, String)]) -> Vec<&str> {
+pub fn values(due: &[(Uid, String)]) -> Vec<&str> {
     due.iter().map(|(_, value)| value.as_str()).collect()
 }
 

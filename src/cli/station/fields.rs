@@ -118,6 +118,9 @@ pub struct Fields {
     #[arg(long, value_name = "AET", value_delimiter = ',', value_parser = clearable::<AeTitle>)]
     also_calls_as: Vec<Clearable<AeTitle>>,
     /// Where its calls come from; several allowed, they replace those set before
+    ///
+    /// An AE title alone can be typed by anyone: updates are accepted only of a caller that is proven by one of these
+    /// addresses, else by that of its host (of a name: by those that it resolves to), or by its certificate.
     #[arg(long, value_name = "ADDR", num_args = 1.., value_delimiter = ',', value_parser = address)]
     from_address: Vec<Clearable<IpAddr>>,
     /// SHA-256 fingerprint of its certificate, trusted over TLS in place of an authority, whatever names and dates it

@@ -201,16 +201,18 @@ fn deliver(
         let peers = store.relay_peers()?;
         let is_stuck = |station: &StationName| peers.get(station).is_some_and(|peer| peer.trouble.is_some());
         let has_refused = left.values().any(|left| left.parked > 0);
-        match left.iter().filter(|(_, left)| left.queued > 0).count() {
+        // The current state is queued by whoever sends, and not yet.
+        let is_resync_due = |station: &StationName| {
+            meant.is_none() && peers.get(station).is_some_and(|peer| peer.is_resync_due)
+        };
+        let is_queued = |station: &StationName| left.get(station).is_some_and(|left| left.queued > 0);
+        let is_waiting = |station: &&StationName| is_queued(station) || is_resync_due(station);
+        let waiting: Vec<&StationName> = stations.iter().filter(is_waiting).collect();
+        match waiting.len() {
             0 if has_refused => return Ok(ExitStatus::Partial),
             0 if stations.iter().any(is_stuck) => return Ok(ExitStatus::Partial),
             0 => return Ok(ExitStatus::Done),
-            _ if left
-                .iter()
-                .all(|(station, left)| left.queued == 0 || is_stuck(station)) =>
-            {
-                return Ok(ExitStatus::Partial);
-            }
+            _ if waiting.into_iter().all(is_stuck) => return Ok(ExitStatus::Partial),
             _ if Instant::now() >= deadline => return Ok(ExitStatus::Busy),
             _ if does_service_send => std::thread::sleep(POLL),
             // A station was busy: its turn comes again.

@@ -217,7 +217,7 @@ fn judge_peer(items: &mut Items, station: &Station, asked: &Asked, ours: &Ours<'
         return;
     }
     if let Some(opened) = opened {
-        reach::judge_syntax(items, station, opened);
+        reach::judge_syntax(items, station, opened, asked);
         cluster::judge(items, station, asked, ours);
     }
     between::judge_issuers(items, station, ours);

@@ -3,6 +3,7 @@
 //! Invariant: pure. Where something failed, what it would have told is not made up: it has no item.
 
 use std::io;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 
@@ -224,12 +225,19 @@ fn judge_retrieve(items: &mut Items, opened: &Opened) {
 }
 
 /// Judges which syntax is spoken with a linked station; whether it takes the linked one.
-pub(super) fn judge_syntax(items: &mut Items, station: &Station, opened: &Opened) {
+pub(super) fn judge_syntax(items: &mut Items, station: &Station, opened: &Opened, asked: &Asked) {
     let name = &station.name;
     let is_impaxlink = opened.peer.implementation_class_uid == IMPLEMENTATION_CLASS_UID;
-    let takes_linked = opened.takes(uids::LINKED_CLUSTER_QUERY);
+    let is_no_cluster = (asked.cluster.as_ref())
+        .is_some_and(|told| matches!(told, Err(why) if why.is_of_no_cluster(&opened.peer)));
+    let takes_linked = opened.takes(uids::LINKED_CLUSTER_QUERY) && !is_no_cluster;
     let link_there = "have us linked there: impaxlink station set … --cluster-linking";
     match station.syntax {
+        Syntax::Auto | Syntax::Linked if is_no_cluster => items.warn(
+            "linked_syntax",
+            "it accepts the linked syntax, as it accepts anything, and does not speak it",
+            format!("impaxlink station set {name} --syntax dicom"),
+        ),
         _ if takes_linked => items.pass("linked_syntax", "the linked syntax is accepted"),
         Syntax::Dicom => items.pass("linked_syntax", "strict DICOM, as set (--syntax dicom)"),
         Syntax::Linked => items.fail(
@@ -248,16 +256,13 @@ pub(super) fn judge_syntax(items: &mut Items, station: &Station, opened: &Opened
         ),
     }
     if station.links.cluster_linking && station.links.cluster_updates {
-        judge_updates(items, station, opened);
+        judge_updates(items, station, opened, takes_linked);
     }
 }
 
-fn judge_updates(items: &mut Items, station: &Station, opened: &Opened) {
+fn judge_updates(items: &mut Items, station: &Station, opened: &Opened, takes_linked: bool) {
     let name = &station.name;
-    let is_proven = station.tls
-        || !station.from_addresses.is_empty()
-        || (station.endpoint.as_ref()).is_some_and(|endpoint| endpoint.host.address().is_some());
-    if !opened.takes(uids::LINKED_CLUSTER_QUERY) {
+    if !takes_linked {
         items.warn(
             "updates",
             "link cluster updates is on, and without the linked syntax no update is relayed",
@@ -269,13 +274,26 @@ fn judge_updates(items: &mut Items, station: &Station, opened: &Opened) {
             "link cluster updates is on, and it does not accept Cluster Update from us",
             "have it switched on there too: impaxlink station set … --link-cluster-updates",
         );
-    } else if !is_proven {
-        items.warn(
-            "updates",
-            "its updates are not accepted: nothing proves that it is who it says",
-            format!("impaxlink station set {name} --from-address ADDRESS, or --tls"),
-        );
     } else {
-        items.pass("updates", "Cluster Update is accepted");
+        let proof = proof(station);
+        items.pass(
+            "updates",
+            format!("Cluster Update is accepted there, and here where the caller is proven: {proof}"),
+        );
     }
+}
+
+/// By what the service knows that a caller is this station, and not just one that has typed its AE title.
+fn proof(station: &Station) -> String {
+    let mut proofs: Vec<String> = station.from_addresses.iter().map(IpAddr::to_string).collect();
+    if let Some(endpoint) = station.endpoint.as_ref().filter(|_| proofs.is_empty()) {
+        proofs.push(match endpoint.host.address() {
+            Some(address) => address.to_string(),
+            None => format!("an address of {}", endpoint.host),
+        });
+    }
+    if station.tls {
+        proofs.push("its certificate".to_owned());
+    }
+    proofs.join(", ")
 }

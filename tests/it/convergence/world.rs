@@ -104,6 +104,9 @@ impl World {
             figures: Figures::default(),
         };
         for link in world.links.clone() {
+            let shown = world.store(link.1).cluster_uid().clone();
+            let (store, to) = (world.store(link.0), &world.clusters[link.1].name);
+            store.relay_opened(to, &shown).expect("a write");
             while world.queue_state(link) {}
         }
         world
@@ -415,7 +418,13 @@ impl World {
             let log = self.store(cluster).logged_update(&update.id).expect("the log");
             let log = log.unwrap_or_else(|| panic!("{cluster} has lost {update:?}"));
             assert_eq!(log.update, *update);
-            let is_back = |station: &StationName| log.from.as_ref() == Some(station);
+            let made_by = self.clusters.iter().find(|made_by| {
+                let store = made_by.store.as_ref().expect("an open store");
+                *store.cluster_uid() == update.origin
+            });
+            let is_back = |station: &StationName| {
+                log.from.as_ref() == Some(station) || made_by.is_some_and(|made_by| made_by.name == *station)
+            };
             let of_update = rows.iter().filter(|row| row.update.id == update.id);
             let to: Vec<_> = of_update.map(|row| &row.station).collect();
             assert!(

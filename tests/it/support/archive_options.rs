@@ -11,6 +11,8 @@ pub struct ArchiveOptions {
     pub tcp_nodelay: bool,
     /// Further arguments of its command line; dcmqrscp takes them.
     pub arguments: Vec<&'static str>,
+    /// Take presentation contexts that it has never heard of for such of images; Orthanc can.
+    pub takes_anything: bool,
     /// Speak over TLS alone; Orthanc can.
     pub tls: Option<ArchiveTls>,
 }
@@ -32,6 +34,7 @@ impl ArchiveOptions {
             move_destinations: Vec::new(),
             tcp_nodelay: true,
             arguments: Vec::new(),
+            takes_anything: false,
             tls: None,
         }
     }

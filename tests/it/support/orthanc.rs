@@ -49,7 +49,7 @@ impl Orthanc {
             "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true,
             "DicomAlwaysAllowGet": true, "DicomAlwaysAllowMove": true, "DicomModalities": modalities, "MaximumPduLength": options.max_pdu,
             "Plugins": [], "DefaultEncoding": "Utf8", "LimitFindResults": 0, "SaveJobs": false,
-            "StorageCompression": false, "SynchronousCMove": true,
+            "StorageCompression": false, "SynchronousCMove": true, "UnknownSopClassAccepted": options.takes_anything,
         });
         if let Some(tls) = &options.tls {
             text["DicomTlsEnabled"] = json!(true);
