@@ -24,7 +24,10 @@ pub(super) async fn serve_sender(service: Arc<Service>, stream: TcpStream, addre
     let idle = service.in_force.pin().settings().duration("timeout.idle");
     let settings = || service.in_force.pin().settings().hl7();
     let serving = service.hl7.serve(stream, address, settings, idle, &service.drain);
-    serving.await;
+    if let Err(error) = serving.await {
+        let why = format!("HL7: {}", chain(&error));
+        service.rejections.log(address.ip(), None, &why);
+    }
 }
 
 /// Does what messages want, until the service drains. What is left then is the next service's.

@@ -37,11 +37,11 @@ impl RejectionLog {
         let Some(unsaid) = self.may_speak_of(address, Instant::now()) else {
             return;
         };
-        let from = request.map_or_else(String::new, |request| {
+        let what = request.map_or("connection".to_owned(), |request| {
             let (calling, called) = (&request.calling.raw, &request.called.raw);
-            format!(" from {calling:?} to {called:?}")
+            format!("association from {calling:?} to {called:?}")
         });
-        tracing::warn!("rejected association{from} at {address}: {reason}");
+        tracing::warn!("rejected {what} at {address}: {reason}");
         if unsaid > 0 {
             tracing::warn!("{unsaid} more from {address} were not logged");
         }

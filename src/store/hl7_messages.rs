@@ -76,6 +76,8 @@ pub struct KeptHl7 {
     pub number: i64,
     /// Whether it had come before.
     pub is_duplicate: bool,
+    /// Whether it is, or was, answered that it is stored.
+    pub was_accepted: bool,
 }
 
 /// What a message did to a study.
@@ -247,10 +249,15 @@ fn keep(connection: &Connection, arrival: &Hl7Arrival, now: Timestamp) -> rusqli
     let digest: [u8; 32] = Sha256::digest(arrival.body.trim_ascii()).into();
     let known = connection
         .prepare_cached(
-            "SELECT number, state = 'failed' AND answer <> 'AA' FROM hl7_message WHERE digest = ?1",
+            "SELECT number, answer = 'AA' OR state IN ('waiting', 'done'), state = 'failed' FROM hl7_message \
+             WHERE digest = ?1",
         )?
         .query_row([digest], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, bool>(1)?,
+                row.get::<_, bool>(2)?,
+            ))
         })
         .optional()?;
     let state = match arrival.refused {
@@ -259,13 +266,8 @@ fn keep(connection: &Connection, arrival: &Hl7Arrival, now: Timestamp) -> rusqli
     };
     let at = now.as_microsecond();
     let number = match known {
-        Some((number, was_refused)) if !was_refused || state == Hl7State::Failed => {
-            return Ok(KeptHl7 {
-                number,
-                is_duplicate: true,
-            });
-        }
-        Some((number, _)) => {
+        // Refused before, and understood now.
+        Some((number, false, true)) if state == Hl7State::Waiting => {
             connection
                 .prepare_cached(
                     "UPDATE hl7_message SET answer = ?2, state = ?3, reason = NULL, since = ?4, next_try = ?4, \
@@ -273,6 +275,13 @@ fn keep(connection: &Connection, arrival: &Hl7Arrival, now: Timestamp) -> rusqli
                 )?
                 .execute(params![number, arrival.answer.as_str(), state.as_str(), at])?;
             number
+        }
+        Some((number, was_accepted, _)) => {
+            return Ok(KeptHl7 {
+                number,
+                is_duplicate: true,
+                was_accepted,
+            });
         }
         None => {
             connection
@@ -309,6 +318,7 @@ fn keep(connection: &Connection, arrival: &Hl7Arrival, now: Timestamp) -> rusqli
     Ok(KeptHl7 {
         number,
         is_duplicate: false,
+        was_accepted: state == Hl7State::Waiting,
     })
 }
 

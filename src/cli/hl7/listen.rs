@@ -71,7 +71,9 @@ async fn listen(feed: Feed, settings: Settings, address: SocketAddr) -> anyhow::
                 tasks.spawn(async move {
                     let idle = in_force(&settings).duration("timeout.idle");
                     let hl7 = || in_force(&settings).hl7();
-                    feed.serve(stream, address, hl7, idle, &stop).await;
+                    if let Err(error) = feed.serve(stream, address, hl7, idle, &stop).await {
+                        tracing::warn!("HL7 from {address}: {:#}", anyhow::Error::from(error));
+                    }
                 });
             }
             Err(error) => {

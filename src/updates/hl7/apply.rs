@@ -28,7 +28,7 @@ const BATCH: usize = 64;
 /// How long is waited for an archive, after the first failure and at most.
 const FOR_ARCHIVE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 /// How long until a study is looked for again.
-const FOR_STUDY: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(2 * 60 * 60)];
+const FOR_STUDY: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(30 * 60)];
 /// What is said of a merge in other clusters. It names nobody.
 const MERGED: &str = "its patient ID was merged into another (HL7 ADT^A40)";
 

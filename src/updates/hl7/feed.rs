@@ -13,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Applier, WorkedOff};
 use super::receive::Taken;
-use super::session::Session;
+use super::session::{Session, SessionError};
 use crate::model::hl7::Hl7Settings;
-use crate::model::in_full;
 use crate::store::{SharedStore, Store, StoreError};
 
 /// How many senders are connected at once.
@@ -55,9 +54,9 @@ impl Feed {
         settings: impl Fn() -> Hl7Settings,
         idle: Duration,
         stop: &CancellationToken,
-    ) {
+    ) -> Result<(), SessionError> {
         let Ok(_place) = self.places.try_acquire() else {
-            return tracing::warn!("{address} is turned away: {MOST_SENDERS} senders of HL7 are connected");
+            return Err(SessionError::Full(MOST_SENDERS));
         };
         let session = Session {
             store: self.store(),
@@ -65,12 +64,7 @@ impl Feed {
             taken: |taken: &Taken| self.note(address, taken),
             idle,
         };
-        if let Err(error) = session.serve(stream, address.ip(), stop).await {
-            tracing::warn!(
-                "HL7 from {address}: {}",
-                in_full(&error).replace(char::is_control, " ")
-            );
-        }
+        session.serve(stream, address.ip(), stop).await
     }
 
     fn note(&self, address: SocketAddr, taken: &Taken) {

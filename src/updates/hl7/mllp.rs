@@ -9,6 +9,9 @@ const END: u8 = 0x1c;
 /// The longest message that is taken, in bytes.
 pub const LONGEST: usize = 4 * 1024 * 1024;
 
+/// The segments that a file may have around its messages (HL7 v2.3.1, 2.15.3).
+const BATCH: [&[u8]; 4] = [b"FHS", b"BHS", b"BTS", b"FTS"];
+
 /// A message that is longer than any that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message is longer than {LONGEST} bytes")]
@@ -60,7 +63,9 @@ pub fn of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
         return Frames::default().push(bytes);
     }
     let mut messages: Vec<Vec<u8>> = Vec::new();
-    for line in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
+    let lines = bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
+    let is_of_batch = |line: &&[u8]| BATCH.iter().any(|name| line.starts_with(name));
+    for line in lines.filter(|line| !is_of_batch(line)) {
         match messages.last_mut() {
             Some(message) if !line.starts_with(b"MSH") => message.extend_from_slice(line),
             _ => messages.push(line.to_vec()),
@@ -120,6 +125,8 @@ mod tests {
         let plain = of_file(b"MSH|1\nPID|1\n\nMSH|2\n").unwrap();
         assert_eq!(plain.len(), 2);
         assert!(plain[0].starts_with(b"MSH|1\nPID|1"));
+        let batch = of_file(b"FHS|^~\\&\rBHS|^~\\&\rMSH|1\rMSH|2\rBTS|2\rFTS|1\r").unwrap();
+        assert_eq!(batch, [b"MSH|1\r", b"MSH|2\r"]);
         assert_eq!(of_file(b"\x0bMSH|1\x1c\r\x0bMSH|2\x1c\r").unwrap().len(), 2);
     }
 }

@@ -44,34 +44,40 @@ pub async fn take(
         Err(error) => (Vec::new(), Verdict::Error(error.to_string())),
     };
     let message = message.as_ref().ok();
-    let name = |fields: &[usize], between| {
-        let names = fields
-            .iter()
-            .map(|field| message.map_or(String::new(), |message| message.header(*field)));
-        clean(&names.collect::<Vec<_>>().join(between))
-    };
-    let kind = message.map(Message::kind);
-    let answer = acknowledgement(message, &verdict, Timestamp::now());
-    let refused = verdict.reason().map(clean);
-    let arrival = Hl7Arrival {
-        source: source.to_owned(),
-        sender: name(&[3, 4], "|"),
-        control_id: name(&[10], ""),
-        kind: kind.map_or(String::new(), |(kind, event)| clean(&format!("{kind}^{event}"))),
-        answer: verdict.code(),
-        refused: refused.clone(),
-        subjects: subjects(&intents),
-        body,
-    };
+    let mut arrival = arrival(message, &verdict, source);
+    arrival.subjects = subjects(&intents);
+    arrival.body = body;
     let keep_days = settings.keep_days;
     let kept = store
         .with(move |store| store.keep_hl7(&arrival, keep_days))
         .await?;
+    // What was taken once is not refused when it comes again, whatever the settings are now.
+    let verdict = if kept.was_accepted {
+        Verdict::Accepted
+    } else {
+        verdict
+    };
     Ok(Taken {
-        answer,
+        answer: acknowledgement(message, &verdict, Timestamp::now()),
+        refused: verdict.reason().map(clean),
         kept,
-        refused,
     })
+}
+
+/// What is kept beside the bytes.
+fn arrival(message: Option<&Message<'_>>, verdict: &Verdict, source: &str) -> Hl7Arrival {
+    let header = |field| message.map_or(String::new(), |message| message.header(field));
+    let kind = message.map(Message::kind);
+    Hl7Arrival {
+        source: source.to_owned(),
+        sender: clean(&format!("{}|{}", header(3), header(4))),
+        control_id: clean(&header(10)),
+        kind: kind.map_or(String::new(), |(kind, event)| clean(&format!("{kind}^{event}"))),
+        answer: verdict.code(),
+        refused: verdict.reason().map(clean),
+        subjects: Vec::new(),
+        body: Vec::new(),
+    }
 }
 
 /// What a message is about that is kept; nothing where it can't be read.

@@ -30,6 +30,9 @@ const CHUNK: usize = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
+    /// Too many senders are connected.
+    #[error("{0} senders of HL7 are connected")]
+    Full(usize),
     /// The address is none of those that may send (any more).
     #[error("it may not send HL7 messages: hl7.from says who may")]
     NotAllowed,

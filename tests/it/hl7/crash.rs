@@ -80,7 +80,8 @@ fn what_was_acknowledged_survives_kills_and_is_done_once() {
     env.impaxlink(&["audit", "verify"]).success();
 }
 
-/// Sends numbered messages from `first` until the connection breaks; the next number, and those acknowledged.
+/// Sends numbered messages from `first` until the connection breaks; the one without an answer, which is to be sent again,
+/// and those acknowledged.
 fn send_until_killed(port: u16, first: usize, told: &mpsc::Sender<()>) -> (usize, Vec<usize>) {
     let mut sender = Sender::connect(port);
     let mut taken = Vec::new();
@@ -89,7 +90,7 @@ fn send_until_killed(port: u16, first: usize, told: &mpsc::Sender<()>) -> (usize
         let message = message("ADT^A08", &number.to_string(), "", &[&name]);
         let frame = [b"\x0b", message.as_bytes(), b"\x1c\r"].concat();
         if sender.0.write_all(&frame).is_err() {
-            return (number + 1, taken);
+            return (number, taken);
         }
         match sender.answer() {
             Some(answer) => {
@@ -97,7 +98,7 @@ fn send_until_killed(port: u16, first: usize, told: &mpsc::Sender<()>) -> (usize
                 taken.push(number);
                 let _ = told.send(());
             }
-            None => return (number + 1, taken),
+            None => return (number, taken),
         }
     }
     unreachable!("numbers don't end")

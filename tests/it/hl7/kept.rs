@@ -1,5 +1,8 @@
 //! Messages that are not done at once: what they wait for, what a person is told, and what a person can do.
 
+use impaxlink::model::hl7::AcknowledgmentCode;
+use impaxlink::store::{Access, Hl7Arrival, Store};
+
 use super::*;
 
 #[test]
@@ -172,4 +175,47 @@ fn an_archive_that_does_not_answer_is_waited_for() {
     env.impaxlink(&["station", "remove", "PACS", "--yes"]).success();
     env.impaxlink(&["hl7", "retry", "2"]).success();
     assert_eq!(status(&env, 2), "APPROVED");
+}
+
+#[test]
+fn old_messages_go_once_they_are_done() {
+    let env = site();
+    import(&env, &[report("1", 1, "F"), order("2", "4711", "A9", "F")]).exits(3);
+    import(&env, &[order("3", "4711", "A2", "?")]).exits(1);
+    let store = Store::open(&env.store(), Access::ReadWrite).unwrap();
+    let arrival = Hl7Arrival {
+        body: b"MSH|".to_vec(),
+        source: "file".to_owned(),
+        sender: String::new(),
+        control_id: String::new(),
+        kind: String::new(),
+        answer: AcknowledgmentCode::Error,
+        refused: Some("it is none".to_owned()),
+        subjects: Vec::new(),
+    };
+    store.keep_hl7(&arrival, 1).unwrap();
+    assert_eq!(listed(&env, "done").len(), 1);
+    store.keep_hl7(&arrival, 0).unwrap();
+    assert!(listed(&env, "done").is_empty());
+    assert_eq!(
+        (listed(&env, "waiting").len(), listed(&env, "failed").len()),
+        (1, 2)
+    );
+}
+
+#[test]
+fn what_was_refused_is_taken_when_it_is_understood() {
+    let env = site();
+    let odd = order("1", "4711", "A1", "Q");
+    import(&env, std::slice::from_ref(&odd)).exits(1);
+    env.impaxlink(&["config", "set", "hl7.status", "Q=DICTATED"])
+        .success();
+    import(&env, std::slice::from_ref(&odd)).success();
+    assert_eq!(status(&env, 1), "DICTATED");
+    // What was taken once is not refused when it comes again.
+    env.impaxlink(&["config", "unset", "hl7.status"]).success();
+    let again = import(&env, &[odd]);
+    again.success();
+    assert_eq!(again.json()["items"][0]["answer"], "AA");
+    assert_eq!(listed(&env, "done").len(), 1);
 }
