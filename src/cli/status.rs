@@ -181,6 +181,10 @@ impl Picture {
             parked: updates.parked,
             oldest: updates.oldest,
             updates_detail: self.updates_detail(station).map(str::to_owned),
+            poll_detail: self
+                .service
+                .as_ref()
+                .and_then(|service| service.poll_troubles.get(station.name.as_str()).cloned()),
             detail: health.and_then(|health| health.detail.clone()),
         }
     }
@@ -271,6 +275,9 @@ impl Picture {
                 service.conflicts
             ));
         }
+        lines.extend(service.poll_troubles.iter().map(|(station, why)| {
+            format!("{station} was not looked through for new objects (updates.poll): {why}")
+        }));
         lines
     }
 

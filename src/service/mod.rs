@@ -53,6 +53,7 @@ mod snapshot;
 mod store;
 mod update;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,8 +68,7 @@ pub use run::{Ended, ServeError, run};
 pub use snapshot::{InForce, Snapshot, Unusable};
 
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
-use crate::model::Uid;
-use crate::model::in_full;
+use crate::model::{StationName, Uid, in_full};
 use crate::updates::hl7::feed::Feed;
 use arriving::ArrivingStudies;
 use conflicts::Conflicts;
@@ -111,6 +111,8 @@ struct Service {
     records: Records,
     updates: Updates,
     hl7: Feed,
+    /// Why archives could not be looked through for new objects when they last were.
+    poll_troubles: Mutex<BTreeMap<StationName, String>>,
     state: Mutex<State>,
     /// Cancelled when the service is to end.
     drain: CancellationToken,

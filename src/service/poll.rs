@@ -3,7 +3,7 @@
 //! Invariant: each archive is asked by one task at a time, and none waits for another. What was seen is forgotten where
 //! nobody is told of anything: what came meanwhile is no news. What a person should know is logged when it is news.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use jiff::{Timestamp, ZonedDateTime};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use super::{Service, chain};
+use super::{Service, chain, locked};
 use crate::audit::Attribution;
 use crate::model::{Kind, Station, StationName, relay_targets};
 use crate::store::{SharedStore, Store};
@@ -43,7 +43,10 @@ pub(super) async fn poll_archives(service: Arc<Service>, store: Store, attributi
         let names: Vec<StationName> = archives(stations)
             .map(|(_, archive)| archive.name.clone())
             .collect();
-        forget_others(&store, names, &mut told).await;
+        // What is being asked may still be kept.
+        if asking.busy.values().all(|busy| names.contains(busy)) {
+            forget_others(&service, &store, names, &mut told).await;
+        }
         for (place, archive) in archives(stations) {
             if every.is_some_and(|every| asking.is_due(archive, every)) {
                 let poll = Poll {
@@ -66,7 +69,7 @@ pub(super) async fn poll_archives(service: Arc<Service>, store: Store, attributi
                 asking.busy.remove(&task);
                 match ended {
                     Ok((_, (station, polled))) => {
-                        if told.tell(&station, polled) {
+                        if told.tell(&service, &station, polled) {
                             service.updates.wake();
                         }
                     }
@@ -106,7 +109,6 @@ fn archives(stations: &[Station]) -> impl Iterator<Item = (usize, &Station)> {
 /// What was told already, so that it is told once.
 #[derive(Debug, Default)]
 struct Told {
-    troubles: BTreeMap<StationName, String>,
     of_nobody: bool,
     /// The archives whose polls are kept.
     kept: Option<Vec<StationName>>,
@@ -114,18 +116,19 @@ struct Told {
 
 impl Told {
     /// Logs what became of a poll; whether updates were made.
-    fn tell(&mut self, station: &StationName, polled: Result<Polled, PollError>) -> bool {
+    fn tell(&mut self, service: &Service, station: &StationName, polled: Result<Polled, PollError>) -> bool {
+        let mut troubles = locked(&service.poll_troubles);
         let polled = polled.unwrap_or_else(|error| Polled {
             failed: vec![error],
             ..Polled::default()
         });
         match polled.failed.first().map(|error| chain(error)) {
-            None if self.troubles.remove(station).is_some() => {
+            None if troubles.remove(station).is_some() => {
                 tracing::info!("{station} is looked through for new objects again");
             }
-            Some(why) if self.troubles.get(station) != Some(&why) => {
+            Some(why) if troubles.get(station) != Some(&why) => {
                 tracing::warn!("{station} was not looked through for new objects: {why}");
-                self.troubles.insert(station.clone(), why);
+                troubles.insert(station.clone(), why);
             }
             _ => {}
         }
@@ -146,10 +149,11 @@ impl Told {
 }
 
 /// Forgets what was seen in all archives but these, where that is not done already.
-async fn forget_others(store: &SharedStore, names: Vec<StationName>, told: &mut Told) {
+async fn forget_others(service: &Service, store: &SharedStore, names: Vec<StationName>, told: &mut Told) {
     if told.kept.as_ref() == Some(&names) {
         return;
     }
+    locked(&service.poll_troubles).retain(|station, _| names.contains(station));
     let except = names.clone();
     let forgotten = store.with(move |store| store.forget_polls(&except.iter().collect::<Vec<_>>()));
     match forgotten.await {

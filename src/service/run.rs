@@ -251,6 +251,7 @@ fn new_service(
         records,
         updates,
         hl7,
+        poll_troubles: Mutex::default(),
         state: Mutex::new(State {
             in_force_since: now,
             listen,
@@ -386,6 +387,10 @@ impl Answers {
             refused: state.refused.clone(),
             links,
             conflicts: service.conflicts.count(),
+            poll_troubles: locked(&service.poll_troubles)
+                .iter()
+                .map(|(station, why)| (station.to_string(), why.clone()))
+                .collect(),
         }
     }
 }

@@ -118,5 +118,7 @@ pub struct LinkView {
     pub oldest: Option<Timestamp>,
     /// What keeps updates from it.
     pub updates_detail: Option<String>,
+    /// Why it was not looked through for new objects.
+    pub poll_detail: Option<String>,
     pub detail: Option<String>,
 }

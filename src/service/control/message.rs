@@ -3,6 +3,7 @@
 //! Invariant: a line of another version of this protocol is told apart from one that is not understood, so that the
 //! user is told to restart the service and not that it is broken.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
@@ -124,6 +125,9 @@ pub struct ServiceStatus {
     /// How many studies were met, since the service started, whose UID stands for two patients.
     #[serde(default)]
     pub conflicts: usize,
+    /// Archives that could not be looked through for new objects when they last were, and why.
+    #[serde(default)]
+    pub poll_troubles: BTreeMap<String, String>,
 }
 
 /// A reload that was refused, with no successful one after it.
