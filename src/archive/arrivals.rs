@@ -147,29 +147,53 @@ pub(super) fn list(transaction: &Connection, inserted: Inserted, is_adopted: boo
     Ok(())
 }
 
-/// Lists in a new index what the old one lists.
+/// Lists in a new index what the old one lists, and what of the folders in use that one has lost, as recovery would.
 pub(super) fn take_over(old: &Connection, new: &mut Connection) -> rusqlite::Result<()> {
-    let mut listed =
-        old.prepare("SELECT uid, is_adopted FROM arrival JOIN instance ON instance.key = arrival.instance")?;
-    let mut rows = listed.query([])?;
     let transaction = new.transaction()?;
-    {
-        let mut find = transaction.prepare(
-            "SELECT instance.key, study FROM instance JOIN series ON series.key = instance.series WHERE instance.uid = ?1",
+    take_listed_over(old, &transaction)?;
+    let in_use = old
+        .prepare("SELECT number FROM folder WHERE in_use = 1")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<i64>>>()?;
+    let mut is_indexed = old.prepare("SELECT 1 FROM instance WHERE uid = ?1")?;
+    for folder in in_use {
+        let mut found = transaction.prepare_cached(
+            "SELECT instance.uid, instance.key, study FROM instance JOIN series ON series.key = instance.series
+             WHERE folder = ?1",
         )?;
+        let mut rows = found.query([folder])?;
         while let Some(row) = rows.next()? {
-            let found = find.query_map([row.get::<_, String>(0)?], |found| {
-                Ok(Inserted {
-                    instance: found.get(0)?,
-                    study: found.get(1)?,
-                })
-            })?;
-            for inserted in found {
-                list(&transaction, inserted?, row.get(1)?)?;
+            if !is_indexed.exists([row.get::<_, String>(0)?])? {
+                let inserted = Inserted {
+                    instance: row.get(1)?,
+                    study: row.get(2)?,
+                };
+                list(&transaction, inserted, true)?;
             }
         }
     }
     transaction.commit()
+}
+
+fn take_listed_over(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
+    let mut listed =
+        old.prepare("SELECT uid, is_adopted FROM arrival JOIN instance ON instance.key = arrival.instance")?;
+    let mut find = new.prepare(
+        "SELECT instance.key, study FROM instance JOIN series ON series.key = instance.series WHERE instance.uid = ?1",
+    )?;
+    let mut rows = listed.query([])?;
+    while let Some(row) = rows.next()? {
+        let found = find.query_map([row.get::<_, String>(0)?], |found| {
+            Ok(Inserted {
+                instance: found.get(0)?,
+                study: found.get(1)?,
+            })
+        })?;
+        for inserted in found {
+            list(new, inserted?, row.get(1)?)?;
+        }
+    }
+    Ok(())
 }
 
 impl ObjectFile {

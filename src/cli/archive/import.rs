@@ -20,7 +20,8 @@ use crate::model::{in_full, relay_targets};
 ///
 /// What is stored already is left as it is; other data under a UID that is stored are kept aside. It can be broken off at
 /// any time and begun again: what was stored until then stays. The exit status is 1 where a DICOM file could not be
-/// taken. Works beside the running service.
+/// taken. Works beside the running service. What is stored is new to linked clusters that take our updates: the service
+/// tells them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink archive import /media/cdrom\n  \

@@ -6,14 +6,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 use jiff::civil::Date;
 
 use super::growth::Sight;
 use super::{MOST_STUDIES, Poll, PollError};
 use crate::link::policy::{Role, Target};
 use crate::link::{Event, LinkedQuery, Request};
-use crate::model::{DateRange, Level, Outcome, Query, StudyAnswer, Uid};
+use crate::model::{DateRange, Level, Outcome, Query, Returned, StudyAnswer, Uid};
 
+/// What says how many instances a study has, and a series.
+const COUNTS: [Tag; 2] = [
+    tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
+    tags::NUMBER_OF_SERIES_RELATED_INSTANCES,
+];
 /// How many studies are asked for by their UIDs at once.
 const UIDS_AT_ONCE: usize = 100;
 /// How long an archive may take to answer one question.
@@ -29,9 +36,16 @@ impl Poll {
         today: Date,
     ) -> Result<BTreeMap<Uid, Sight>, PollError> {
         let days = DateRange::parse(&format!("{first_day}.."), today).map_err(|_| PollError::Days)?;
+        let (level, counts) = match by_series {
+            true => (Level::Series, &COUNTS[..]),
+            false => (Level::Study, &COUNTS[..1]),
+        };
         let query = Query {
-            level: if by_series { Level::Series } else { Level::Study },
+            level,
             study_date: Some(days),
+            // An archive may have to open a file of each study for what it does not keep in its index.
+            returned: Returned::Patient,
+            further_keys: counts.iter().map(|tag| (*tag, String::new())).collect(),
             ..Query::default()
         };
         let mut seen = BTreeMap::new();

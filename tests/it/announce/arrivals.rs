@@ -55,6 +55,43 @@ fn a_kill_before_the_study_was_quiet_costs_no_update() {
 }
 
 #[test]
+fn a_study_that_cannot_be_told_keeps_no_other_waiting() {
+    let (mut a, b) = two("200ms");
+    a.kill();
+    let (first, mut second) = (study(1), study(1));
+    second.uid.push_str(".2");
+    for series in &mut second.series {
+        series.uid.push_str(".2");
+        series.instances.iter_mut().for_each(|uid| uid.push_str(".2"));
+    }
+    for (folder, study) in [("first", &first), ("second", &second)] {
+        files(&a, folder, study);
+        let folder = a.service.env.path().join(folder);
+        let import = ["archive", "import", folder.to_str().unwrap()];
+        a.service.env.impaxlink(&import).success();
+    }
+    // As found after a crash, so that the file is to say who sent it; and it can't be read.
+    let index = a.service.env.store().with_file_name("archive/index.db");
+    let instance = &first.series[0].instances[0];
+    let adopt =
+        "UPDATE arrival SET is_adopted = 1 WHERE instance = (SELECT key FROM instance WHERE uid = ?1)";
+    let index = rusqlite::Connection::open(index).unwrap();
+    assert_eq!(index.execute(adopt, [instance]), Ok(1));
+    drop(index);
+    let path = archive(&a).instance(instance).unwrap().unwrap().path;
+    std::fs::rename(&path, path.with_extension("gone")).unwrap();
+    a.restart();
+    wait_for("the other study", || {
+        named(&told(&b, &second)) == objects(&second)
+    });
+    wait_for("a warning", || {
+        a.service.process.output().contains("new objects wait to be told")
+    });
+    assert_eq!(told(&a, &first), []);
+    assert_eq!(archive(&a).quiet_arrivals(Duration::ZERO).unwrap().len(), 1);
+}
+
+#[test]
 fn what_was_imported_while_no_service_ran_is_told_by_the_next() {
     let (mut a, b) = two("200ms");
     a.kill();
