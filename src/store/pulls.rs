@@ -61,8 +61,10 @@ impl Store {
     /// What may be pulled now, of each study the oldest, the oldest first.
     pub fn next_pulls(&self, now: Timestamp, limit: usize) -> Result<Vec<DuePull>, StoreError> {
         let which = format!(
-            "AND u.sequence IN (SELECT min(u.sequence) {FROM} AND coalesce(t.next_try, 0) <= :now \
-             AND NOT {UNDER_REVIEW} GROUP BY u.study)"
+            "AND coalesce(t.next_try, 0) <= :now AND NOT {UNDER_REVIEW} AND NOT EXISTS \
+             (SELECT 1 FROM update_log w LEFT JOIN pull_trouble x ON x.update_sequence = w.sequence \
+             WHERE w.pull = 'due' AND w.outcome = 'applied' AND w.study = u.study AND w.sequence < u.sequence \
+             AND coalesce(x.next_try, 0) <= :now)"
         );
         self.pulls(
             &which,

@@ -2,7 +2,6 @@
 //!
 //! Invariant: the copies come in the order of rule 2 of a linked query. A listing that may lack something says so.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -57,11 +56,11 @@ pub(super) struct Found {
 }
 
 /// What the stations have told, one a target.
-struct Asked {
-    sources: Vec<Source>,
+pub(super) struct Asked {
+    pub(super) sources: Vec<Source>,
     merge: Merge,
-    copies: HashMap<usize, Copy>,
-    entries: HashMap<usize, LedgerEntry>,
+    pub(super) copies: HashMap<usize, Copy>,
+    pub(super) entries: HashMap<usize, LedgerEntry>,
     link_reports: Vec<LinkReport>,
 }
 
@@ -85,45 +84,6 @@ pub fn sources_to_ask(request: &RetrieveRequest) -> Vec<Target> {
         &narrowing,
         Timestamp::now(),
     )
-}
-
-/// What an archive station of the local cluster has of the study.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The station.
-    pub station: StationName,
-    /// What it lists.
-    pub instances: BTreeMap<Uid, Instance>,
-}
-
-/// What the archive stations of the local cluster have of the study, by the order in which studies are brought to them,
-/// and those that did not say.
-pub async fn held_here(request: &RetrieveRequest) -> (Vec<Held>, Vec<Unanswered>) {
-    let narrowing = Narrowing {
-        local_only: true,
-        ..Narrowing::default()
-    };
-    let (configuration, query) = (&request.configuration, query(request));
-    let now = Timestamp::now();
-    let mut targets = plan(configuration, &Caller::Internal, &query, &narrowing, now);
-    targets.sort_by_key(|target| {
-        let station = configuration.stations.get(target.station);
-        station.map(|station| (Reverse(station.priority), station.name.clone()))
-    });
-    let mut asked = ask(request, query, &targets, &CancellationToken::new()).await;
-    let (mut held, mut unanswered) = (Vec::new(), Vec::new());
-    for (target, source) in asked.sources.into_iter().enumerate() {
-        let station = source.station;
-        match (asked.copies.remove(&target), asked.entries.remove(&target)) {
-            (Some(Copy { instances, .. }), _) => held.push(Held { station, instances }),
-            (None, Some(entry)) if !entry.is_complete() => {
-                let detail = entry.detail.unwrap_or_default();
-                unanswered.push(Unanswered { station, detail });
-            }
-            _ => {}
-        }
-    }
-    (held, unanswered)
 }
 
 /// Asks all stations that may be sources, and the destination.
@@ -159,7 +119,7 @@ pub(in crate::link) async fn list<const N: usize>(
     })
 }
 
-fn query(request: &RetrieveRequest) -> Query {
+pub(super) fn query(request: &RetrieveRequest) -> Query {
     Query {
         level: Level::Image,
         study_uids: vec![request.study_instance_uid.clone()],
@@ -176,7 +136,7 @@ fn archive(station: usize) -> Target {
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     request: &RetrieveRequest,
     query: Query,
     targets: &[Target],

@@ -2,6 +2,7 @@
 //!
 //! - `request`, `report`: what is asked for, and what came of it
 //! - `copies`: where the study is, and which of its instances are at each place
+//! - `held`: what the local archives have of it
 //! - `destination`: the archive it is brought to
 //! - `errand`: source after source, each looked at again by what has arrived
 //! - `wanted`, `proposals`: what is asked of a source, and in which presentation contexts
@@ -17,6 +18,7 @@ mod copies;
 mod destination;
 mod errand;
 mod getting;
+mod held;
 mod line;
 mod moving;
 mod passing_on;
@@ -27,8 +29,9 @@ mod storing;
 mod wanted;
 
 pub(in crate::link) use copies::list;
-pub use copies::{Held, Instance, held_here, instances, sources_to_ask};
+pub use copies::{Instance, instances, sources_to_ask};
 pub use errand::retrieve;
+pub use held::{Held, held_here};
 pub use proposals::{MAX_KINDS, ObjectKind, kinds};
 pub use report::{RetrieveError, Retrieved, SourceReport, Unanswered};
 pub use request::{Method, Progress, RetrieveRequest, Scope};

@@ -3,6 +3,7 @@
 //! Invariant: what an archive holds is asked of the archive, not of the pull.
 
 mod brought;
+mod no_news;
 mod patients;
 mod waiting;
 

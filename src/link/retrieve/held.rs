@@ -1,0 +1,53 @@
+//! What the local cluster itself has of a study, archive by archive.
+//!
+//! Invariant: an archive that did not answer is told apart from one that has nothing.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::copies::{Copy, ask, query};
+use super::{Instance, RetrieveRequest, Unanswered};
+use crate::link::policy::{Caller, Narrowing, plan};
+use crate::model::{StationName, Uid};
+
+/// What an archive station of the local cluster has of the study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The station.
+    pub station: StationName,
+    /// What it lists.
+    pub instances: BTreeMap<Uid, Instance>,
+}
+
+/// What the archive stations of the local cluster have of the study, by the order in which studies are brought to them,
+/// and those that did not say.
+pub async fn held_here(request: &RetrieveRequest) -> (Vec<Held>, Vec<Unanswered>) {
+    let narrowing = Narrowing {
+        local_only: true,
+        ..Narrowing::default()
+    };
+    let (configuration, query) = (&request.configuration, query(request));
+    let now = Timestamp::now();
+    let mut targets = plan(configuration, &Caller::Internal, &query, &narrowing, now);
+    targets.sort_by_key(|target| {
+        let station = configuration.stations.get(target.station);
+        station.map(|station| (Reverse(station.priority), station.name.clone()))
+    });
+    let mut asked = ask(request, query, &targets, &CancellationToken::new()).await;
+    let (mut held, mut unanswered) = (Vec::new(), Vec::new());
+    for (target, source) in asked.sources.into_iter().enumerate() {
+        let station = source.station;
+        match (asked.copies.remove(&target), asked.entries.remove(&target)) {
+            (Some(Copy { instances, .. }), _) => held.push(Held { station, instances }),
+            (None, Some(entry)) if !entry.is_complete() => {
+                let detail = entry.detail.unwrap_or_default();
+                unanswered.push(Unanswered { station, detail });
+            }
+            _ => {}
+        }
+    }
+    (held, unanswered)
+}
