@@ -15,12 +15,11 @@ use crate::model::{StationName, in_full};
 use crate::service::expiry::{Expiry, Visitors};
 use crate::store::Access;
 
-/// Remove the visitors whose time has come: studies brought from linked clusters, not used for as long as the setting
-/// prefetch.keep says.
+/// Remove studies of linked clusters that nobody has used for long.
 ///
-/// The running service does this by itself. A visitor stays where a part of it was here before or was changed here, and
-/// while a source of it is not linked, as it could not be fetched again. The exit status is 1 where one could not be
-/// removed.
+/// Those visitors go that were not used for as long as the setting prefetch.keep says. The running service does this by
+/// itself. A visitor stays where a part of it was here before or was changed here, and while a source of it is not linked,
+/// as it could not be fetched again. The exit status is 1 where one could not be removed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink archive expire --dry-run\n  \

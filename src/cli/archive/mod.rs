@@ -26,13 +26,9 @@ use super::output::Ui;
     impaxlink archive import /media/cdrom\n  \
     impaxlink archive stats")]
 pub enum ArchiveCommand {
-    /// Take DICOM files and all that are in folders
     Import(import::ImportArgs),
-    /// Make the index again from the files
     Reindex(reindex::ReindexArgs),
-    /// Show how much is stored, and what was kept aside
     Stats(stats::StatsArgs),
-    /// Remove studies of linked clusters that nobody has used for long
     Expire(expire::ExpireArgs),
 }
 
