@@ -150,13 +150,12 @@ impl Store {
         self.sqlite(kept)
     }
 
-    /// The waiting messages whose time has come and that none before them about the same holds up, in order; so no two of
-    /// them are about the same. At most `limit`.
+    /// The waiting messages whose time has come and that none before them about the same holds up; so no two of them are
+    /// about the same. At most `limit`, those first that are due longest.
     pub fn due_hl7(&self, now: Timestamp, limit: usize) -> Result<Vec<Hl7Message>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS}, body FROM hl7_message m WHERE state = 'waiting' AND next_try <= ?1 AND NOT EXISTS \
-             (SELECT 1 FROM hl7_subject its JOIN hl7_subject other ON other.subject = its.subject \
-             AND other.number < its.number WHERE its.number = m.number) ORDER BY number LIMIT ?2"
+            "SELECT {COLUMNS}, body FROM hl7_message INDEXED BY hl7_message_waiting WHERE state = 'waiting' \
+             AND is_held = 0 AND next_try <= ?1 ORDER BY next_try, number LIMIT ?2"
         );
         let read = || {
             let mut statement = self.connection.prepare_cached(&sql)?;
@@ -199,7 +198,7 @@ impl Store {
             )
             .and_then(|count| {
                 if count > 0 {
-                    transaction.execute("DELETE FROM hl7_subject WHERE number = ?1", [number])?;
+                    release(&transaction, number)?;
                 }
                 transaction.commit().map(|()| count > 0)
             });
@@ -310,8 +309,8 @@ fn keep(connection: &Connection, arrival: &Hl7Arrival, now: Timestamp) -> rusqli
         connection
             .prepare_cached(
                 "UPDATE hl7_message SET next_try = ?2 WHERE state = 'waiting' AND next_try > ?2 AND number IN \
-                 (SELECT other.number FROM hl7_subject its JOIN hl7_subject other ON other.subject = its.subject \
-                 WHERE its.number = ?1)",
+                 (SELECT (SELECT min(other.number) FROM hl7_subject other WHERE other.subject = its.subject) \
+                 FROM hl7_subject its WHERE its.number = ?1)",
             )?
             .execute(params![number, at])?;
     }
@@ -322,12 +321,50 @@ fn keep(connection: &Connection, arrival: &Hl7Arrival, now: Timestamp) -> rusqli
     })
 }
 
+/// Notes what a message is about that waits: those before it about the same hold it up, and it holds up those after it.
 fn concern(connection: &Connection, number: i64, subjects: &[String]) -> rusqlite::Result<()> {
     let mut insert = connection
         .prepare_cached("INSERT INTO hl7_subject (subject, number) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-    subjects
-        .iter()
-        .try_for_each(|subject| insert.execute(params![subject, number]).map(drop))
+    for subject in subjects {
+        insert.execute(params![subject, number])?;
+    }
+    hold(connection, number)?;
+    connection
+        .prepare_cached(
+            "UPDATE hl7_message SET is_held = 1 WHERE number IN (SELECT other.number FROM hl7_subject its \
+             JOIN hl7_subject other ON other.subject = its.subject AND other.number > its.number \
+             WHERE its.number = ?1)",
+        )?
+        .execute([number])
+        .map(drop)
+}
+
+/// Lets those go on that a message held up which waits no longer.
+fn release(connection: &Connection, number: i64) -> rusqlite::Result<()> {
+    let next: Vec<Option<i64>> = connection
+        .prepare_cached(
+            "SELECT (SELECT min(other.number) FROM hl7_subject other WHERE other.subject = its.subject \
+             AND other.number > its.number) FROM hl7_subject its WHERE its.number = ?1",
+        )?
+        .query_map([number], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    connection
+        .prepare_cached("DELETE FROM hl7_subject WHERE number = ?1")?
+        .execute([number])?;
+    next.into_iter()
+        .flatten()
+        .try_for_each(|next| hold(connection, next))
+}
+
+/// Sees whether a message is held up.
+fn hold(connection: &Connection, number: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE hl7_message SET is_held = EXISTS (SELECT 1 FROM hl7_subject its JOIN hl7_subject other \
+             ON other.subject = its.subject AND other.number < its.number WHERE its.number = ?1) WHERE number = ?1",
+        )?
+        .execute([number])
+        .map(drop)
 }
 
 fn prune(connection: &Connection, now: Timestamp, keep_days: usize) -> rusqlite::Result<()> {

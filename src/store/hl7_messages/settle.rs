@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{Hl7Deed, Hl7State};
+use super::{Hl7Deed, Hl7State, release};
 use crate::audit::Attribution;
 use crate::model::IssuedId;
 use crate::store::configuration::json;
@@ -173,11 +173,9 @@ impl End {
                 self.next_try.unwrap_or(now).as_microsecond(),
                 now.as_microsecond(),
             ])?;
-        if state != Hl7State::Waiting {
-            connection
-                .prepare_cached("DELETE FROM hl7_subject WHERE number = ?1")?
-                .execute([number])?;
+        match state {
+            Hl7State::Waiting => Ok(()),
+            _ => release(connection, number),
         }
-        Ok(())
     }
 }

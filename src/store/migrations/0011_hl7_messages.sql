@@ -15,11 +15,13 @@ CREATE TABLE hl7_message (
     -- Since when it waits, and when it is looked at next.
     since      INTEGER NOT NULL,
     next_try   INTEGER NOT NULL,
+    -- Whether one before it, about the same, waits too.
+    is_held    INTEGER NOT NULL DEFAULT 0 CHECK (is_held IN (0, 1)),
     changed_at INTEGER NOT NULL,
     body       BLOB    NOT NULL
 ) STRICT;
 
-CREATE INDEX hl7_message_waiting ON hl7_message (next_try) WHERE state = 'waiting';
+CREATE INDEX hl7_message_waiting ON hl7_message (is_held, next_try) WHERE state = 'waiting';
 CREATE INDEX hl7_message_failed ON hl7_message (number) WHERE state = 'failed';
 CREATE INDEX hl7_message_ended ON hl7_message (changed_at) WHERE state IN ('done', 'dropped');
 

@@ -219,3 +219,25 @@ fn what_was_refused_is_taken_when_it_is_understood() {
     assert_eq!(again.json()["items"][0]["answer"], "AA");
     assert_eq!(listed(&env, "done").len(), 1);
 }
+
+#[test]
+fn what_is_given_up_holds_nothing_up() {
+    let env = site();
+    import(
+        &env,
+        &[order("1", "4711", "A9", "P"), order("2", "4711", "A9", "F")],
+    )
+    .exits(3);
+    let tried = |number: usize| {
+        let waiting = listed(&env, "waiting");
+        let found = waiting.iter().find(|message| message["number"] == number);
+        found.map(|message| message["attempts"].as_u64().unwrap())
+    };
+    assert_eq!((tried(1), tried(2)), (Some(1), Some(0)));
+    env.impaxlink(&["hl7", "retry", "2"]).exits(3);
+    assert_eq!(tried(2), Some(0));
+    add_study(&env, 9, "4711", "A9");
+    env.impaxlink(&["hl7", "drop", "1"]).success();
+    env.impaxlink(&["hl7", "retry", "2"]).success();
+    assert_eq!(status(&env, 9), "APPROVED");
+}
