@@ -16,6 +16,9 @@ use crate::store::{Access, LoggedUpdate, OutboxFilter, OutboxState};
 
 /// List what is queued for linked clusters or was refused by them, newest first, what of theirs is parked here, and the
 /// objects they told of that are still to be fetched, with what keeps them.
+///
+/// NDJSON and CSV have one shape a line: what is sent to linked clusters, or with --state due what is to be fetched. JSON
+/// and the table have all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink updates list\n  \
@@ -23,7 +26,7 @@ use crate::store::{Access, LoggedUpdate, OutboxFilter, OutboxState};
     impaxlink updates list --state parked --json\n  \
     impaxlink updates list --state due")]
 pub struct ListArgs {
-    /// Only to this station
+    /// Only to, or from, this station
     #[arg(long, value_name = "STATION", value_parser = value::parsed::<StationName>)]
     station: Option<StationName>,
     /// Only of this study

@@ -15,6 +15,8 @@ pub struct RelayView<'a> {
     update: &'a Uid,
     study_instance_uid: &'a Uid,
     changed: Vec<StateField>,
+    new_objects: usize,
+    review: Option<&'a str>,
     attempts: u32,
     next_try: Option<Timestamp>,
     changed_at: Timestamp,
@@ -29,6 +31,8 @@ impl<'a> From<&'a OutboxRow> for RelayView<'a> {
             update: &row.update.id,
             study_instance_uid: &row.update.study,
             changed: changed(&row.update),
+            new_objects: new_objects(&row.update),
+            review: review(&row.update),
             attempts: row.attempts,
             next_try: (row.state == OutboxState::Queued).then_some(row.next_try),
             changed_at: row.changed_at,
@@ -47,10 +51,23 @@ impl RelayView<'_> {
         [
             self.station.to_string(),
             self.state.to_owned(),
-            named(&self.changed),
+            self.told(),
             self.attempts.to_string(),
             detail,
         ]
+    }
+
+    /// What it tells: fields, new objects, or that a person must look.
+    fn told(&self) -> String {
+        let fields = self.changed.iter().map(|field| field.as_str().to_owned());
+        let objects = match self.new_objects {
+            0 => None,
+            1 => Some("1 new object".to_owned()),
+            several => Some(format!("{several} new objects")),
+        };
+        let review = self.review.map(|_| "review".to_owned());
+        let told: Vec<String> = fields.chain(objects).chain(review).collect();
+        told.join(", ")
     }
 
     /// The update's identity before the other cells.
@@ -148,7 +165,7 @@ impl<'a> From<&'a LoggedUpdate> for UpdateView<'a> {
             from: logged.from.as_ref(),
             changed: changed(update),
             new_objects: new_objects(update),
-            review: update.review.as_ref().map(|reason| reason.as_str()),
+            review: review(update),
             parked: logged.parked.as_deref(),
         }
     }
@@ -180,6 +197,10 @@ impl UpdateView<'_> {
 fn new_objects(update: &Update) -> usize {
     let series = update.new_objects.iter().flat_map(|new| &new.series);
     series.map(|series| series.objects.len()).sum()
+}
+
+fn review(update: &Update) -> Option<&str> {
+    update.review.as_ref().map(|reason| reason.as_str())
 }
 
 fn changed(update: &Update) -> Vec<StateField> {
