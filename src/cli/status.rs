@@ -360,7 +360,7 @@ impl Picture {
         let counts: String = counts.map(|(count, what)| format!(", {count} {what}")).collect();
         let since = since.unwrap_or_default();
         (due > 0).then(|| {
-            format!("new objects of {due} updates to be fetched{since}{counts}: impaxlink updates list")
+            format!("new objects to be fetched, of updates: {due}{since}{counts}: impaxlink updates list")
         })
     }
 

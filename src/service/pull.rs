@@ -16,7 +16,7 @@ use crate::updates::pull::{self, Pulled, Puller};
 /// How often the right to pull is asked for while another process has it.
 const LOCK_TICK: Duration = Duration::from_secs(1);
 /// So many attempts in vain are usual.
-const USUAL_FAILURES: u32 = 3;
+const USUAL_FAILURES: u32 = 4;
 /// How long after the store has failed it is gone on.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 

@@ -23,9 +23,9 @@ use crate::model::UPDATES_CONCURRENCY;
 use crate::store::{DuePull, SharedStore, StoreError};
 
 /// How often it is looked what is due when nothing is told.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 /// How long is waited after the first attempt in vain, and after each later one at most.
-const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15 * 60)];
+const WAITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15 * 60)];
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]

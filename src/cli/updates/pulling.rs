@@ -130,7 +130,7 @@ fn tell(ui: &mut Ui, due: &[DuePull], status: ExitStatus) -> anyhow::Result<Exit
     match count {
         0 => ui.notice("all new objects are here"),
         _ => ui.warning(&format!(
-            "new objects of {count} updates are still lacking: impaxlink updates list"
+            "new objects are still lacking, of updates: {count}: impaxlink updates list"
         )),
     }
     Ok(match status {

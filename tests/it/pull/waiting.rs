@@ -39,7 +39,8 @@ fn while_the_source_is_down_a_pull_is_due_with_the_reason() {
     );
     let told = env.impaxlink(&["status"]);
     assert!(
-        told.success().contains("new objects of 1 updates to be fetched"),
+        told.success()
+            .contains("new objects to be fetched, of updates: 1"),
         "{told:#?}"
     );
     let list = env.impaxlink(&["updates", "list", "--json"]).json();
