@@ -112,6 +112,13 @@ pub struct Expired {
     pub instances: u64,
 }
 
+/// A message of HL7 that a person has given up: it is never done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hl7Dropped {
+    /// Its number.
+    pub message: i64,
+}
+
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -130,6 +137,8 @@ pub enum Event {
     Update(UpdateRecord),
     /// A visitor was removed.
     Expired(Expired),
+    /// A message of HL7 was given up.
+    Hl7Dropped(Hl7Dropped),
 }
 
 /// The kind of an [`Event`], as a word.
@@ -146,6 +155,8 @@ pub enum EventKind {
     Update,
     /// A visitor that was removed.
     Expired,
+    /// A message of HL7 that was given up.
+    Hl7Dropped,
 }
 
 impl EventKind {
@@ -157,6 +168,7 @@ impl EventKind {
             EventKind::PatientsLinked => "patients_linked",
             EventKind::Update => "update",
             EventKind::Expired => "expired",
+            EventKind::Hl7Dropped => "hl7_dropped",
         }
     }
 }
@@ -281,6 +293,7 @@ impl AuditRecord {
             }
             Event::Update(record) => (EventKind::Update, None, serde_json::to_string(record)?),
             Event::Expired(expired) => (EventKind::Expired, None, serde_json::to_string(expired)?),
+            Event::Hl7Dropped(dropped) => (EventKind::Hl7Dropped, None, serde_json::to_string(dropped)?),
         };
         let mut record = AuditRecord {
             sequence,
@@ -328,6 +341,7 @@ impl AuditRecord {
             (EventKind::PatientsLinked, _) => Ok(Event::PatientsLinked(serde_json::from_str(&self.detail)?)),
             (EventKind::Update, _) => Ok(Event::Update(serde_json::from_str(&self.detail)?)),
             (EventKind::Expired, _) => Ok(Event::Expired(serde_json::from_str(&self.detail)?)),
+            (EventKind::Hl7Dropped, _) => Ok(Event::Hl7Dropped(serde_json::from_str(&self.detail)?)),
             _ => Ok(Event::Disclosure(serde_json::from_str(&self.detail)?)),
         }
     }

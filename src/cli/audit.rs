@@ -155,6 +155,7 @@ fn what(record: &AuditRecord) -> String {
                 expired.instances
             )
         }
+        Ok(Event::Hl7Dropped(dropped)) => format!("HL7 message {} dropped", dropped.message),
         Err(_) => "unreadable: see 'impaxlink audit verify'".to_owned(),
     }
 }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::configuration::{list, moment, word};
-use super::{Store, StoreError};
-use crate::audit::Attribution;
+use super::{Store, StoreError, audit_log};
+use crate::audit::{Attribution, Event, Hl7Dropped};
 use crate::model::hl7::AcknowledgmentCode;
 use crate::model::{StateField, Uid};
 
@@ -199,6 +199,8 @@ impl Store {
             .and_then(|count| {
                 if count > 0 {
                     release(&transaction, number)?;
+                    let event = Event::Hl7Dropped(Hl7Dropped { message: number });
+                    audit_log::append(&transaction, &self.cluster_uid, attribution, &event)?;
                 }
                 transaction.commit().map(|()| count > 0)
             });

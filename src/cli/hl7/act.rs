@@ -51,7 +51,7 @@ pub struct RetryArgs {
 pub struct DropArgs {
     #[command(flatten)]
     meant: Meant,
-    /// Why; kept with the messages
+    /// Why; kept with the messages and in the audit
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
 }

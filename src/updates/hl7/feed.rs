@@ -102,7 +102,7 @@ pub async fn work_off(applier: &Applier, stop: &CancellationToken) -> Result<Wor
         tracing::warn!("{} HL7 messages want a person: impaxlink hl7 list", worked.failed);
     }
     if worked.done > 0 {
-        tracing::info!("{} HL7 messages are done", worked.done);
+        tracing::debug!("{} HL7 messages are done", worked.done);
     }
     Ok(worked)
 }

@@ -73,6 +73,9 @@ fn nothing_is_guessed() {
         .success();
     let dropped = &listed(&env, "dropped")[0];
     assert!(dropped["reason"].as_str().unwrap().ends_with("CHG1250"));
+    let audit = env.impaxlink(&["audit", "list"]);
+    assert!(audit.success().contains("HL7 message 1 dropped"), "{audit:#?}");
+    env.impaxlink(&["audit", "verify"]).success();
     env.impaxlink(&["hl7", "retry", "1"])
         .fails_with(1, "dropped already");
 }
@@ -240,4 +243,38 @@ fn what_is_given_up_holds_nothing_up() {
     env.impaxlink(&["hl7", "drop", "1"]).success();
     env.impaxlink(&["hl7", "retry", "2"]).success();
     assert_eq!(status(&env, 9), "APPROVED");
+}
+
+#[test]
+fn a_study_that_never_comes_wants_a_person() {
+    let env = site();
+    env.impaxlink(&["config", "set", "hl7.wait", "1ms"]).success();
+    import(&env, &[order("1", "4711", "A9", "P")]).exits(1);
+    let reason = listed(&env, "failed")[0]["reason"].as_str().unwrap().to_owned();
+    assert_eq!(reason, "no archive here has a study of its accession number");
+}
+
+#[test]
+fn several_who_work_at_once_do_each_message_once() {
+    let env = site();
+    let messages: Vec<String> = (0..30)
+        .map(|number| {
+            let name = format!("PID|||4711^^^NORTH||NAME^{number}");
+            message("ADT^A08", &number.to_string(), "", &[&name])
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| import(&env, &messages));
+        }
+    });
+    env.impaxlink_with_stdin(&["hl7", "import", "-"], &messages[0])
+        .success();
+    assert_eq!(listed(&env, "done").len(), 30);
+    for number in [1, 2] {
+        assert_eq!(value(&env, number, "patient_name"), "NAME^29");
+        let logged = Store::open(&env.store(), Access::ReadOnly).unwrap();
+        let logged = logged.logged_updates(&study(number).parse().unwrap()).unwrap();
+        assert_eq!(logged.len(), 30);
+    }
 }
