@@ -84,16 +84,27 @@ impl Decoder {
         let is_paragraph = matches!(vr, VR::ST | VR::LT | VR::UT);
         // leading spaces are text in these (PS3.5 6.2)
         let value = if is_paragraph { value } else { trim_padding(value) };
-        let decoded = match self.scheme {
-            _ if is_plain(value) => String::from_utf8_lossy(value),
-            Scheme::Whole(encoding) => encoding.decode_without_bom_handling(value).0,
-            Scheme::CodeExtensions(initial) => Cow::Owned(decode_extended(value, initial, delimiters(vr))),
-        };
-        let clean = clean(decoded);
+        let clean = clean(self.decoded(value, vr));
         if is_paragraph {
             trimmed(clean, |text| text.trim_end_matches(' '))
         } else {
             trimmed(clean, |text| text.trim_matches(' '))
+        }
+    }
+
+    /// Decodes a text of VR ST, LT or UT as [`decode`](Self::decode) does, with its TABs and line breaks kept: for one that
+    /// is kept and passed on, not shown.
+    pub fn decode_paragraphs(&self, value: &[u8], vr: VR) -> String {
+        let is_kept = |c: &char| matches!(c, '\t' | '\n' | '\r') || !(is_break(*c) || is_unsafe(*c));
+        let kept: String = self.decoded(value, vr).chars().filter(is_kept).collect();
+        kept.trim_end_matches(' ').to_owned()
+    }
+
+    fn decoded<'b>(&self, value: &'b [u8], vr: VR) -> Cow<'b, str> {
+        match self.scheme {
+            _ if is_plain(value) => String::from_utf8_lossy(value),
+            Scheme::Whole(encoding) => encoding.decode_without_bom_handling(value).0,
+            Scheme::CodeExtensions(initial) => Cow::Owned(decode_extended(value, initial, delimiters(vr))),
         }
     }
 }

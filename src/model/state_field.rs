@@ -152,8 +152,8 @@ impl FieldValue {
             return Ok(FieldValue::default());
         }
         let is_refused = |c: char| match field {
-            StateField::StudyComments => c.is_control() && !matches!(c, '\n' | '\r' | '\t'),
-            _ => c.is_control() || c == '\\',
+            StateField::StudyComments => is_not_carried(c) && !matches!(c, '\n' | '\r' | '\t'),
+            _ => is_not_carried(c) || c == '\\',
         };
         if text.chars().any(is_refused) {
             return Err(invalid(
@@ -220,6 +220,13 @@ impl FieldValue {
     }
 }
 
+/// What reading takes out of a text, since a terminal would obey it or a reader be deceived by it: a value that had it would
+/// be another one in other clusters.
+fn is_not_carried(c: char) -> bool {
+    let reorders = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}')
+}
+
 fn date(text: &str) -> Option<Date> {
     let format = match text.len() {
         8 => "%Y%m%d",
@@ -270,6 +277,8 @@ mod tests {
             (StateField::VerifiedStatus, "verified"),
             (StateField::PatientName, "DOE\\JANE"),
             (StateField::PatientName, "DOE\u{1b}"),
+            (StateField::StudyDescription, "\u{202e}TSEHC"),
+            (StateField::StudyComments, "one\u{2028}two"),
             (StateField::AccessionNumber, "A0123456789012345"),
             (StateField::StudyTime, "25:00"),
         ] {

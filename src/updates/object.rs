@@ -174,7 +174,11 @@ impl<'a> Received<'a> {
 
     fn text(&self, tag: Tag, vr: VR) -> Option<String> {
         let element = self.plain.get(&tag)?;
-        Some(self.decoder.decode(element.value, vr).into_owned())
+        Some(match vr {
+            // Every cluster must end with the same text.
+            VR::LT => self.decoder.decode_paragraphs(element.value, vr),
+            _ => self.decoder.decode(element.value, vr).into_owned(),
+        })
     }
 
     fn linked(&self, element: LinkedElement) -> Option<&Element<'a>> {

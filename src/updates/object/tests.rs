@@ -22,13 +22,18 @@ fn value(field: StateField, word: &str) -> FieldValue {
         StateField::StudyTime => "162030",
         _ => word,
     };
-    FieldValue::new(field, text).unwrap()
+    // What a field can't hold is none of its values.
+    FieldValue::new(field, text).unwrap_or_default()
 }
 
 fn any_update() -> impl Strategy<Value = Update> {
     let change = (
         prop::sample::select(StateField::ALL.to_vec()),
-        prop::option::of("[A-ZÄ土][a-zé^]{0,10}"),
+        prop::option::of(prop_oneof![
+            "[A-ZÄ土][a-zé^]{0,10}",
+            "\\PC{0,12}",
+            "[ -~\n\r\t]{0,12}"
+        ]),
         any::<u32>(),
         prop::collection::btree_map(0_u32..20, 0_u32..1000, 0..4),
     );

@@ -57,6 +57,8 @@ pub struct World {
     clusters: Vec<Cluster>,
     links: Vec<Link>,
     cut: BTreeSet<Link>,
+    /// Those that a person, or what was found of them, has changed.
+    switched: BTreeSet<Link>,
     acknowledged: Vec<Update>,
     /// What went over each link, to be repeated.
     sent: Vec<(Link, Update)>,
@@ -97,6 +99,7 @@ impl World {
             clusters,
             links,
             cut: BTreeSet::new(),
+            switched: BTreeSet::new(),
             acknowledged: Vec::new(),
             sent: Vec::new(),
             queued: BTreeMap::new(),
@@ -311,7 +314,8 @@ impl World {
     }
 
     /// Switches updates off or on at the sending end of a link, or has it only accept.
-    pub fn switch(&self, link: Link, is_on: bool, direction: UpdatesDirection) {
+    pub fn switch(&mut self, link: Link, is_on: bool, direction: UpdatesDirection) {
+        self.switched.insert(link);
         let to = self.clusters[link.1].name.clone();
         save(self.store(link.0), |configuration| {
             let mut stations = configuration.stations.iter_mut();
@@ -322,7 +326,8 @@ impl World {
     }
 
     /// A query finds that the other end takes the linked syntax, or that it does not; then the relay may find so too.
-    pub fn notice_syntax(&self, link: Link, speaks_linked: bool, is_relay: bool) {
+    pub fn notice_syntax(&mut self, link: Link, speaks_linked: bool, is_relay: bool) {
+        self.switched.insert(link);
         let (store, to) = (self.store(link.0), &self.clusters[link.1].name);
         let report = LinkReport {
             station: to.clone(),
@@ -339,10 +344,10 @@ impl World {
     }
 
     /// All links are up and all flags on, and all is sent.
-    pub fn settle(&mut self, has_switches: bool) {
+    pub fn settle(&mut self) {
         self.cut.clear();
         self.ahead += SignedDuration::from_hours(1);
-        for link in self.links.clone().into_iter().filter(|_| has_switches) {
+        for link in std::mem::take(&mut self.switched) {
             self.switch(link, true, UpdatesDirection::Both);
             self.notice_syntax(link, true, true);
         }
