@@ -2,6 +2,11 @@
 
 use serde_json::json;
 
+use super::super::support::dcmqrscp::Dcmqrscp;
+use super::super::support::orthanc::Orthanc;
+use super::super::support::service;
+use super::super::support::sites::archive;
+use super::super::support::studies::{Federation, Study};
 use super::*;
 
 #[test]
@@ -158,4 +163,37 @@ fn a_file_may_be_framed_and_hold_several() {
     assert!(!table.contains("DOE"), "{table}");
     env.impaxlink(&["hl7", "import", "/no/such/file"]).exits(1);
     env.impaxlink_with_stdin(&["hl7", "import", "-"], "").exits(1);
+}
+
+#[test]
+fn studies_are_found_at_archives_that_are_not_ours() {
+    let federation = Federation::new(11, 8);
+    let studies = &federation.site("SITEA").studies;
+    let pacs = Dcmqrscp::start("SITEA", studies);
+    let orthanc = Orthanc::start("SITEB", &studies[..4]);
+    let env = Env::new();
+    env.impaxlink(&["config", "set", "issuer", "NORTH"]).success();
+    service::save(&env, |configuration| {
+        configuration.stations = vec![
+            archive("PACS", "SITEA", pacs.port),
+            archive("OTHER", "SITEB", orthanc.port),
+        ];
+    });
+    let study = &studies[3];
+    let of_patient: Vec<&Study> = studies
+        .iter()
+        .filter(|other| other.patient.id == study.patient.id)
+        .collect();
+    let reported = order("1", &study.patient.id, &study.accession_number, "F");
+    let named = format!("PID|||{}^^^NORTH||ROE^JANE", study.patient.id);
+    let run = import(&env, &[reported, message("ADT^A08", "2", "", &[&named])]);
+    run.success();
+    let items = run.json()["items"].clone();
+    assert_eq!(items[0]["did"][0]["study_instance_uid"], study.uid);
+    assert_eq!(items[1]["did"].as_array().unwrap().len(), of_patient.len());
+    let shown = env
+        .impaxlink(&["query", "--study-uid", &study.uid, "--json"])
+        .json();
+    assert_eq!(shown["items"][0]["interpretation_status"], "APPROVED");
+    assert_eq!(shown["items"][0]["patient_name"], "ROE^JANE");
 }
