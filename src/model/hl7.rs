@@ -18,6 +18,8 @@ pub struct Hl7Settings {
     pub listen: Option<SocketAddr>,
     /// Who may send.
     pub from: Senders,
+    /// Messages that are taken, and with which nothing is done.
+    pub ignored: MessageTypes,
     /// What codes say of a report.
     pub codes: ReportCodes,
     /// Who assigns patient IDs, as HL7 names them.
@@ -58,6 +60,45 @@ impl AcknowledgmentCode {
             AcknowledgmentCode::Error => "AE",
             AcknowledgmentCode::Reject => "AR",
         }
+    }
+}
+
+/// Types of messages, each with one of its events or with all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageTypes(Vec<(String, Option<String>)>);
+
+impl MessageTypes {
+    /// Whether messages of this type and event (MSH-9) are among them.
+    pub fn include(&self, kind: &str, event: &str) -> bool {
+        let is_meant = |(its_kind, its_event): &(String, Option<String>)| {
+            its_kind == kind && its_event.as_deref().is_none_or(|its_event| its_event == event)
+        };
+        self.0.iter().any(is_meant)
+    }
+}
+
+impl FromStr for MessageTypes {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let is_code = |code: &str| {
+            !code.is_empty() && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        };
+        let types = entries(text).map(|entry| {
+            let (kind, event) = match entry.split_once('^') {
+                Some((kind, event)) => (kind, Some(event)),
+                None => (entry, None),
+            };
+            match is_code(kind) && event.is_none_or(is_code) {
+                true => Ok((kind.to_owned(), event.map(str::to_owned))),
+                false => Err(Invalid::new(
+                    "message type",
+                    text,
+                    "it is types of messages with commas, like ADT^A01,SIU",
+                )),
+            }
+        });
+        types.collect::<Result<_, _>>().map(MessageTypes)
     }
 }
 

@@ -226,6 +226,7 @@ impl Settings {
         Hl7Settings {
             listen: self.optional("hl7.listen"),
             from: self.parsed("hl7.from"),
+            ignored: self.parsed("hl7.ignore"),
             codes: self.parsed("hl7.status"),
             authorities: self.optional("hl7.issuers").unwrap_or_default(),
             local_issuer: self.issuer(),

@@ -12,7 +12,7 @@ use super::{
     RELOAD_COMMAND, SettingKey, UPDATES_CONCURRENCY, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD,
     UPDATES_POLL_DAYS, UPDATES_QUIET,
 };
-use crate::model::hl7::{Authorities, FieldPaths, ReportCodes, Senders};
+use crate::model::hl7::{Authorities, FieldPaths, MessageTypes, ReportCodes, Senders};
 use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
 
 /// Result status (HL7 table 0123) and order status (table 0038). What says nothing of the report changes nothing.
@@ -254,6 +254,12 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         "127.0.0.1,::1",
         "addresses of those who may send HL7 messages, with commas",
         is::<Senders>,
+    ),
+    key(
+        "hl7.ignore",
+        "ADT^A01,ADT^A02,ADT^A03,ADT^A04,ADT^A05,ADT^A11,ADT^A12,ADT^A13,ADT^A28,SIU",
+        "types of HL7 messages that are answered AA and with which nothing is done, with commas; others are refused",
+        is::<MessageTypes>,
     ),
     key(
         "hl7.status",

@@ -101,6 +101,14 @@ impl Store {
                     Ok(linked) => {
                         has_linked = linked;
                         end.notes.extend(note.clone());
+                        if link.is_some() {
+                            let told = if linked {
+                                "two patient IDs are linked"
+                            } else {
+                                "the patient IDs were linked already"
+                            };
+                            end.notes.push(told.to_owned());
+                        }
                         self.sqlite(end.make(desk, attribution, drafts))?;
                         Hl7State::Done
                     }

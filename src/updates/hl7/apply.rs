@@ -143,7 +143,10 @@ impl Applier {
         let intents = intents(&read, settings)
             .map_err(|verdict| Hindrance::Person(verdict.reason().unwrap_or_default().to_owned()))?;
         let mut plan = Plan::default();
-        if intents.is_empty() {
+        let (kind, event) = read.kind();
+        if settings.ignored.include(&kind, &event) {
+            plan.notes.push("nothing is done with its type: hl7.ignore");
+        } else if intents.is_empty() {
             plan.notes.push("its codes say nothing of a report");
         }
         for intent in intents {

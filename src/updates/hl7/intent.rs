@@ -51,7 +51,7 @@ pub enum Intent {
     },
 }
 
-/// What `message` wants; nothing where its codes say nothing. Else why it is refused.
+/// What `message` wants; nothing where its codes say nothing, or its type is ignored. Else why it is refused.
 pub fn intents(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>, Verdict> {
     let processing = message.header(11);
     if !processing.is_empty() && !processing.starts_with('P') {
@@ -69,12 +69,15 @@ pub fn intents(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Inte
         return Err(error("MSH-10 is empty: it has no control ID"));
     }
     let (kind, event) = message.kind();
+    if settings.ignored.include(&kind, &event) {
+        return Ok(Vec::new());
+    }
     match (kind.as_str(), event.as_str()) {
         ("ORU", "R01") | ("ORM", "O01") | ("OMI", "O23") | ("OMG", "O19") => reports(message, settings),
         ("ADT", "A08" | "A31") => demographics(message, settings).map(|intent| vec![intent]),
         ("ADT", "A40") => merge(message, settings).map(|intent| vec![intent]),
         _ => Err(Verdict::Rejected(format!(
-            "message type {kind}^{event} is not taken here"
+            "message type {kind}^{event} is not taken here (hl7.ignore)"
         ))),
     }
 }

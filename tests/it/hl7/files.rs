@@ -120,6 +120,7 @@ fn a_merge_links_the_two_and_has_the_studies_reviewed() {
     assert_eq!(reviews.len(), 1, "{reviews:?}");
     assert_eq!(reviews[0]["study_instance_uid"], study(3));
     assert_eq!(reviews[0]["acknowledged_at"], Value::Null);
+    assert_eq!(listed(&env, "done")[0]["reason"], "two patient IDs are linked");
     // Who the patient is now is known by what comes later.
     let change = message("ADT^A08", "2", "", &["PID|||4711^^^NORTH||ROE^JANE"]);
     import(&env, &[change]).success();
@@ -127,6 +128,25 @@ fn a_merge_links_the_two_and_has_the_studies_reviewed() {
     let audit = env.impaxlink(&["audit", "list", "--json", "--limit", "0"]);
     assert!(audit.stdout.contains("HL7 message 1"), "{audit:#?}");
     env.impaxlink(&["audit", "verify"]).success();
+}
+
+#[test]
+fn with_messages_that_are_ignored_nothing_is_done_and_nobody_has_to_look() {
+    let env = site();
+    let admission = message("ADT^A01", "1", "", &[&pid("4711")]);
+    import(&env, &[admission, message("SIU^S12", "2", "", &[])]).success();
+    let done = listed(&env, "done");
+    let is_told = |message: &Value| message["reason"].as_str().unwrap().contains("hl7.ignore");
+    assert_eq!(done.len(), 2);
+    assert!(done.iter().all(is_told), "{done:?}");
+    assert_eq!(value(&env, 1, "patient_name"), Value::Null);
+    env.impaxlink(&["config", "set", "hl7.ignore", "SIU,ORU^R01"])
+        .success();
+    import(&env, &[message("ADT^A01", "3", "", &[&pid("4711")])]).exits(1);
+    import(&env, &[report("4", 1, "F")]).success();
+    assert_eq!(status(&env, 1), Value::Null);
+    let wrong = env.impaxlink(&["config", "set", "hl7.ignore", "ADT-A01"]);
+    assert_eq!(wrong.status, Some(2), "{wrong:#?}");
 }
 
 #[test]

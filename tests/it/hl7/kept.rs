@@ -122,7 +122,7 @@ fn what_cannot_be_read_is_kept_and_shown_without_control_characters() {
         &env,
         &[
             "MSH|^~\\&|RIS|NORTH|||20240131||ADT^A08|1|P|2.3\rno \x1b[31msegment\r".to_owned(),
-            message("ADT^A01", "2", "", &[&pid("4711")]),
+            message("ADT^A18", "2", "", &[&pid("4711")]),
             message("ORU^R01", "3", "", &[&pid("4711"), &obr("A1", "?")]),
         ],
     );

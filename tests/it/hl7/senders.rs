@@ -43,11 +43,11 @@ fn each_message_is_answered_and_done() {
         env.impaxlink(&["study", "review", "--json"]).json()["items"][0]["study_instance_uid"],
         study(3)
     );
-    sender.send(&message("ADT^A01", "5", "", &[&pid("4711")]).into_bytes());
+    sender.send(&message("ADT^A18", "5", "", &[&pid("4711")]).into_bytes());
     let refused = sender.answer().unwrap();
     assert_eq!(code(&refused), "AR");
     assert!(
-        refused.contains("MSA|AR|5|message type ADT\\S\\A01 is not taken here"),
+        refused.contains("MSA|AR|5|message type ADT\\S\\A18 is not taken here"),
         "{refused}"
     );
     assert_eq!(sender.tell("no message at all"), "AE");

@@ -118,7 +118,7 @@ fn what_is_refused_says_why() {
     let nobodys = format!("ORU^R01|1|P|2.3\r{}", obr("A1", "F"));
     let no_study = format!("ORU^R01|1|P|2.3\rPID|||1\r{}", obr("", "F"));
     for (text, is_rejected) in [
-        ("ADT^A01|1|P|2.3\rPID|||1\r", true),
+        ("ADT^A18|1|P|2.3\rPID|||1\r", true),
         ("ADT^A08|1|T|2.3\rPID|||1\r", true),
         ("ADT^A08|1|P|3.0\rPID|||1\r", true),
         ("ADT^A08||P|2.3\rPID|||1\r", false),
