@@ -306,6 +306,14 @@ impl Picture {
     fn updates_detail(&self, station: &Station) -> Option<&str> {
         let is_target =
             relay_targets(&self.saved.configuration, None).any(|target| target.name == station.name);
+        let queued = self
+            .saved
+            .updates
+            .get(&station.name)
+            .map_or(0, |length| length.queued);
+        if is_target && queued > 0 && station.is_suspended(self.now) {
+            return Some("the station is suspended");
+        }
         let trouble = self.saved.relay.get(&station.name)?.trouble.as_ref()?;
         is_target.then_some(trouble.reason.as_str())
     }

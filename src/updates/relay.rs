@@ -27,7 +27,7 @@ const LONG_RESTS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(
 /// How long a station rests that was busy.
 const BUSY: Duration = Duration::from_millis(500);
 
-/// The stations that have something to be sent now, and don't rest.
+/// The stations that have something to be sent now, and neither rest nor are suspended.
 pub async fn ready(
     store: &SharedStore,
     configuration: &Arc<Configuration>,
@@ -39,7 +39,8 @@ pub async fn ready(
             let mut ready = Vec::new();
             for station in relay_targets(&configuration, None) {
                 let peer = peers.get(&station.name).cloned().unwrap_or_default();
-                if peer.trouble.is_some_and(|trouble| trouble.next_try > now) {
+                let rests = peer.trouble.is_some_and(|trouble| trouble.next_try > now);
+                if rests || station.is_suspended(now) {
                     continue;
                 }
                 if peer.is_resync_due || !store.due_updates(&station.name, now, 1)?.is_empty() {

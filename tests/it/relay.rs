@@ -248,6 +248,25 @@ fn without_a_service_a_command_sends_itself() {
 }
 
 #[test]
+fn a_suspended_station_is_sent_nothing_until_it_is_resumed() {
+    let (a, b) = two();
+    let impaxlink = |arguments: &[&str]| a.service.env.impaxlink(arguments);
+    impaxlink(&["station", "suspend", "SITEB"]).success();
+    a.says(STUDY, "NORTH", "after the maintenance");
+    let sent = impaxlink(&["updates", "send"]);
+    assert_eq!(sent.status, Some(3), "{sent:#?}");
+    assert!(
+        sent.stderr.contains("SITEB: 1 queued, 0 refused: suspended"),
+        "{sent:#?}"
+    );
+    let status = impaxlink(&["status"]);
+    assert!(status.stdout.contains("the station is suspended"), "{status:#?}");
+    assert_eq!((b.comments(STUDY), a.rows("SITEB")[0].attempts), (None, 0));
+    impaxlink(&["station", "resume", "SITEB"]).success();
+    b.wait_for_comments(STUDY, "after the maintenance");
+}
+
+#[test]
 fn a_command_sends_again_to_a_station_that_was_busy() {
     let (mut a, b) = two();
     a.kill();

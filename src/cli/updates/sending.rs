@@ -3,11 +3,12 @@
 //! Invariant: where a service runs, it alone sends; without one the command does, by the same code. The exit status tells
 //! whether all was delivered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap_complete::ArgValueCompleter;
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -111,6 +112,7 @@ fn sent(
     meant: Option<&OutboxFilter>,
 ) -> anyhow::Result<Vec<SentView>> {
     let (mut left, peers) = (left(store, stations, meant)?, store.relay_peers()?);
+    let suspended = suspended(&store.configuration()?);
     let sent = stations.iter().map(|station| {
         let left = left.remove(station).unwrap_or_default();
         let trouble = peers.get(station).and_then(|peer| peer.trouble.as_ref());
@@ -118,7 +120,10 @@ fn sent(
             station: station.clone(),
             queued: left.queued,
             parked: left.parked,
-            detail: trouble.map(|trouble| trouble.reason.clone()),
+            detail: match left.queued > 0 && suspended.contains(station) {
+                true => Some(format!("suspended: impaxlink station resume {station}")),
+                false => trouble.map(|trouble| trouble.reason.clone()),
+            },
         }
     });
     Ok(sent.collect())
@@ -191,6 +196,7 @@ fn deliver(
     for station in stations {
         store.relay_retry(Some(station))?;
     }
+    let suspended = suspended(&store.configuration()?);
     let deadline = Instant::now() + timeout;
     let does_service_send = control::send_updates(ui.store_path(), LIMIT)?;
     loop {
@@ -212,13 +218,27 @@ fn deliver(
             0 if has_refused => return Ok(ExitStatus::Partial),
             0 if stations.iter().any(is_stuck) => return Ok(ExitStatus::Partial),
             0 => return Ok(ExitStatus::Done),
-            _ if waiting.into_iter().all(is_stuck) => return Ok(ExitStatus::Partial),
+            _ if waiting
+                .into_iter()
+                .all(|station| is_stuck(station) || suspended.contains(station)) =>
+            {
+                return Ok(ExitStatus::Partial);
+            }
             _ if Instant::now() >= deadline => return Ok(ExitStatus::Busy),
             _ if does_service_send => std::thread::sleep(POLL),
             // A station was busy: its turn comes again.
             _ => std::thread::sleep(AGAIN),
         }
     }
+}
+
+/// The stations that are sent nothing now, as a person wants it.
+fn suspended(configuration: &Configuration) -> BTreeSet<StationName> {
+    let now = Timestamp::now();
+    let suspended = configuration
+        .linked_stations()
+        .filter(|station| station.is_suspended(now));
+    suspended.map(|station| station.name.clone()).collect()
 }
 
 /// What is not delivered.
@@ -270,8 +290,10 @@ fn send_here(ui: &Ui, stations: &[StationName], timeout: Duration) -> anyhow::Re
     let sent = runtime.block_on(async {
         let (stop, waker) = (CancellationToken::new(), watch::Sender::new(0));
         let mut sending = JoinSet::new();
-        for station in relay_targets(&configuration, None).filter(|station| stations.contains(&station.name))
-        {
+        let suspended = suspended(&configuration);
+        let is_meant =
+            |station: &&Station| stations.contains(&station.name) && !suspended.contains(&station.name);
+        for station in relay_targets(&configuration, None).filter(is_meant) {
             let (relay, station) = (relay.clone(), station.clone());
             let (wake, stop) = (waker.subscribe(), stop.clone());
             sending.spawn(async move { relay.send(&station, wake, &stop).await });
