@@ -1,12 +1,15 @@
 //! The answer to a message.
 //!
 //! Invariant: it goes back to who sent, under the control ID of the message, with separators of our own; what is copied
-//! from the message is escaped. In the enhanced mode (MSH-15, MSH-16) the same answer is given: that we have stored it.
+//! from the message keeps its parts, so that its sender knows it again. In the enhanced mode (MSH-15, MSH-16) the same answer is given: that we have stored it.
 
 use jiff::Timestamp;
 
-use super::message::Message;
+use super::message::{Message, push_escaped};
 use crate::model::hl7::AcknowledgmentCode;
+
+/// The most characters of a field that are answered.
+const LONGEST: usize = 199;
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +43,10 @@ impl Verdict {
 
 /// The answer to `message`; of what is none, an answer without address.
 pub fn acknowledgement(message: Option<&Message<'_>>, verdict: &Verdict, now: Timestamp) -> String {
-    let header = |field| message.map_or(String::new(), |message| escaped(&message.header(field)));
+    let header = |field| {
+        let header = message.and_then(|message| message.segment("MSH"));
+        header.map_or(String::new(), |header| header.field(field).copied(LONGEST))
+    };
     let event = message.map_or(String::new(), |message| escaped(&message.kind().1));
     let code = verdict.code().as_str();
     let kind = match event.as_str() {
@@ -69,16 +75,8 @@ pub fn acknowledgement(message: Option<&Message<'_>>, verdict: &Verdict, now: Ti
 
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars().take(199) {
-        match c {
-            '|' => escaped.push_str("\\F\\"),
-            '^' => escaped.push_str("\\S\\"),
-            '~' => escaped.push_str("\\R\\"),
-            '&' => escaped.push_str("\\T\\"),
-            '\\' => escaped.push_str("\\E\\"),
-            c if c.is_control() => {}
-            c => escaped.push(c),
-        }
+    for c in text.chars().take(LONGEST) {
+        push_escaped(&mut escaped, c);
     }
     escaped
 }
@@ -100,5 +98,20 @@ mod tests {
             "MSH|^~\\&|LINK|HOME|RIS|A\\F\\B|19700101000000+0000||ACK^A08|0|P|2.3||||||UNICODE UTF-8\r\
              MSA|AE|77|no \\F\\ there\rERR|||207|E||||no \\F\\ there\r"
         );
+    }
+
+    #[test]
+    fn its_sender_knows_its_own_fields_again() {
+        let text = "MSH|^~\\&|RIS^1.2.3^ISO|A\\T\\B|LINK|HOME|2024||ADT^A08^ADT_A01|7^1|P^T|2.5^FRA^2.5\r";
+        let other = "MSH$%*/@$RIS%1.2.3%ISO$A/T/B$LINK$HOME$2024$$ADT%A08$7%1$P%T$2.5%FRA%2.5\r";
+        for text in [text, other] {
+            let message = Message::read(text).unwrap();
+            let answer = acknowledgement(Some(&message), &Verdict::Accepted, Timestamp::UNIX_EPOCH);
+            assert_eq!(
+                answer,
+                "MSH|^~\\&|LINK|HOME|RIS^1.2.3^ISO|A\\T\\B|19700101000000+0000||ACK^A08|0|P^T|2.5^FRA^2.5||||||UNICODE UTF-8\r\
+                 MSA|AA|7^1|\r"
+            );
+        }
     }
 }

@@ -189,12 +189,44 @@ impl<'t> Part<'t> {
         self.raw == "\"\""
     }
 
+    /// The field with its parts and escapes as they came, between the usual separators; of `most` characters at most.
+    pub fn copied(self, most: usize) -> String {
+        let own = self.separators;
+        let usual = [
+            (Some(own.component), '^'),
+            (Some(own.repetition), '~'),
+            (own.subcomponent, '&'),
+            (own.escape, '\\'),
+        ];
+        let mut copied = String::new();
+        for c in self.raw.chars().take(most) {
+            match usual.iter().find(|(separator, _)| *separator == Some(c)) {
+                Some((_, usual)) => copied.push(*usual),
+                None => push_escaped(&mut copied, c),
+            }
+        }
+        copied.trim().to_owned()
+    }
+
     /// Its text, trimmed, with its escapes undone; empty where it is `""`.
     pub fn text(self) -> String {
         match self.is_null() {
             true => String::new(),
             false => self.separators.unescaped(self.raw).trim().to_owned(),
         }
+    }
+}
+
+/// Adds a character of a text as it stands in a field between the usual separators; control characters are left out.
+pub fn push_escaped(to: &mut String, c: char) {
+    match c {
+        '|' => to.push_str("\\F\\"),
+        '^' => to.push_str("\\S\\"),
+        '~' => to.push_str("\\R\\"),
+        '&' => to.push_str("\\T\\"),
+        '\\' => to.push_str("\\E\\"),
+        c if c.is_control() => {}
+        c => to.push(c),
     }
 }
 
