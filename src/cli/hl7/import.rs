@@ -14,6 +14,9 @@ use crate::store::{Access, SharedStore};
 use crate::updates::hl7::mllp::of_file;
 use crate::updates::hl7::receive::take;
 
+/// The largest file that is taken, in bytes: it is held in memory.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
 /// Take in the HL7 messages of files and do at once what they want. Needs no service.
 ///
 /// A file has one message or several, in MLLP frames or plain, each beginning with MSH. ORU^R01, ORM^O01, OMI^O23 and
@@ -67,14 +70,23 @@ pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
 }
 
 fn read(file: &str) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    match file {
-        "-" => {
-            std::io::stdin().lock().read_to_end(&mut bytes)?;
-        }
-        path => bytes = std::fs::read(path).with_context(|| format!("can't read {path}"))?,
-    }
-    let bodies = of_file(&bytes).with_context(|| format!("can't read {file}"))?;
-    anyhow::ensure!(!bodies.is_empty(), "{file}: there is no message in it");
-    Ok(bodies)
+    let messages = || -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        match file {
+            "-" => std::io::stdin()
+                .lock()
+                .take(LARGEST + 1)
+                .read_to_end(&mut bytes)?,
+            path => std::fs::File::open(path)?
+                .take(LARGEST + 1)
+                .read_to_end(&mut bytes)?,
+        };
+        anyhow::ensure!(
+            bytes.len() as u64 <= LARGEST,
+            "it is larger than {} MiB: split it",
+            LARGEST >> 20
+        );
+        Ok(of_file(&bytes)?)
+    };
+    messages().with_context(|| format!("can't read {file}"))
 }

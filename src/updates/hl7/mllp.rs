@@ -5,6 +5,8 @@
 
 const BEGIN: u8 = 0x0b;
 const END: u8 = 0x1c;
+/// A frame with a message.
+const BEGUN: &[u8] = b"\x0bMSH";
 
 /// The longest message that is taken, in bytes.
 pub const LONGEST: usize = 4 * 1024 * 1024;
@@ -16,6 +18,20 @@ const BATCH: [&[u8]; 4] = [b"FHS", b"BHS", b"BTS", b"FTS"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message is longer than {LONGEST} bytes")]
 pub struct TooLong;
+
+/// Why no message of a file is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableFile {
+    /// One is too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// A frame was cut off: nobody sends it again.
+    #[error("the frame of message {0} has no end")]
+    CutOff(usize),
+    /// There is none.
+    #[error("there is no message in it: none begins with MSH")]
+    Empty,
+}
 
 /// The frames of a stream.
 #[derive(Debug, Default)]
@@ -35,13 +51,11 @@ impl Frames {
         let mut ended = Vec::new();
         for byte in bytes {
             match (*byte, self.is_within) {
-                (BEGIN, _) => {
-                    self.held.clear();
-                    self.is_within = true;
-                }
+                (BEGIN, false) => self.is_within = true,
                 (END, true) => {
                     self.is_within = false;
-                    ended.push(std::mem::take(&mut self.held));
+                    let held = std::mem::take(&mut self.held);
+                    ended.push(after_last_begin(&held).to_vec());
                 }
                 (_, true) if self.held.len() == LONGEST => return Err(TooLong),
                 (byte, true) => self.held.push(byte),
@@ -52,15 +66,26 @@ impl Frames {
     }
 }
 
+/// What a frame holds. Only that which begins a message begins another frame: texts that a word processor gave have that
+/// byte too.
+fn after_last_begin(held: &[u8]) -> &[u8] {
+    let place = held.windows(BEGUN.len()).rposition(|bytes| bytes == BEGUN);
+    place.and_then(|place| held.get(place + 1..)).unwrap_or(held)
+}
+
 /// A message in its frame.
 pub fn framed(message: &str) -> Vec<u8> {
     [&[BEGIN], message.as_bytes(), &[END, b'\r']].concat()
 }
 
 /// The messages of a file: framed, or each beginning with a line of MSH.
-pub fn of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
-    if bytes.contains(&BEGIN) {
-        return Frames::default().push(bytes);
+pub fn of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, UnusableFile> {
+    let header = bytes.windows(3).position(|bytes| bytes == b"MSH");
+    let before = header
+        .and_then(|place| bytes.get(..place))
+        .ok_or(UnusableFile::Empty)?;
+    if before.contains(&BEGIN) {
+        return framed_in(bytes);
     }
     let mut messages: Vec<Vec<u8>> = Vec::new();
     let lines = bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
@@ -71,10 +96,29 @@ pub fn of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
             _ => messages.push(line.to_vec()),
         }
         if messages.last().is_some_and(|message| message.len() > LONGEST) {
-            return Err(TooLong);
+            return Err(TooLong.into());
         }
     }
     messages.retain(|message| !message.trim_ascii().is_empty());
+    Ok(messages)
+}
+
+fn framed_in(bytes: &[u8]) -> Result<Vec<Vec<u8>>, UnusableFile> {
+    let mut messages = Vec::new();
+    let mut pieces = bytes.split(|byte| *byte == END).peekable();
+    while let Some(piece) = pieces.next() {
+        let Some(begin) = piece.iter().position(|byte| *byte == BEGIN) else {
+            continue;
+        };
+        let message = piece.get(begin + 1..).unwrap_or_default();
+        if pieces.peek().is_none() || after_last_begin(message).len() < message.len() {
+            return Err(UnusableFile::CutOff(messages.len() + 1));
+        }
+        if message.len() > LONGEST {
+            return Err(TooLong.into());
+        }
+        messages.push(message.to_vec());
+    }
     Ok(messages)
 }
 
@@ -108,7 +152,7 @@ mod tests {
         #[test]
         fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             Frames::default().push(&bytes).unwrap();
-            of_file(&bytes).unwrap();
+            let _ = of_file(&bytes);
         }
     }
 
@@ -128,5 +172,29 @@ mod tests {
         let batch = of_file(b"FHS|^~\\&\rBHS|^~\\&\rMSH|1\rMSH|2\rBTS|2\rFTS|1\r").unwrap();
         assert_eq!(batch, [b"MSH|1\r", b"MSH|2\r"]);
         assert_eq!(of_file(b"\x0bMSH|1\x1c\r\x0bMSH|2\x1c\r").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_with_a_message_that_is_cut_off_is_not_taken_in_part() {
+        for file in [
+            &b"\x0bMSH|1\x1c\r\x0bMSH|2"[..],
+            b"\x0bMSH|1\x1c\r\x0bMSH|2\x0bMSH|3\x1c\r",
+        ] {
+            assert_eq!(of_file(file), Err(UnusableFile::CutOff(2)));
+        }
+        for file in [&b""[..], b"\r\n", b"DICM\x0b\x1c\x0b\x1c", b"%PDF-1.4\n"] {
+            assert_eq!(of_file(file), Err(UnusableFile::Empty));
+        }
+    }
+
+    #[test]
+    fn a_line_break_of_a_word_processor_begins_no_frame() {
+        let message = b"MSH|1\rOBX|1|TX|||one\x0btwo\r";
+        assert_eq!(of_file(message).unwrap(), [message]);
+        let frame = [b"\x0b", &message[..], b"\x1c\r"].concat();
+        assert_eq!(of_file(&frame).unwrap(), [message]);
+        assert_eq!(Frames::default().push(&frame).unwrap(), [message]);
+        let restarted = [b"\x0bMSH|cut off", &frame[..]].concat();
+        assert_eq!(Frames::default().push(&restarted).unwrap(), [message]);
     }
 }

@@ -182,7 +182,34 @@ fn a_file_may_be_framed_and_hold_several() {
     assert!(table.contains("ORU^R01") && table.contains(&study(2)), "{table}");
     assert!(!table.contains("DOE"), "{table}");
     env.impaxlink(&["hl7", "import", "/no/such/file"]).exits(1);
+    env.impaxlink(&["hl7", "import", env.path().to_str().unwrap()])
+        .exits(1);
     env.impaxlink_with_stdin(&["hl7", "import", "-"], "").exits(1);
+}
+
+#[test]
+fn of_a_file_that_cannot_be_taken_whole_nothing_is_taken() {
+    let env = site();
+    let path = env.path().join("odd");
+    let run = |bytes: &[u8], why: &str| {
+        fs::write(&path, bytes).unwrap();
+        let run = env.impaxlink(&["hl7", "import", path.to_str().unwrap()]);
+        run.exits(1);
+        assert!(run.stderr.contains(why), "{run:#?}");
+    };
+    let [whole, cut] = [report("1", 1, "F"), report("2", 2, "F")];
+    // Nobody sends again what a file has.
+    let bytes = format!("\x0b{whole}\x1c\r\x0b{cut}");
+    run(bytes.as_bytes(), "the frame of message 2 has no end");
+    run(b"DICM\x0b1\x1c\x0b2\x1c\n", "there is no message in it");
+    let huge = fs::File::create(&path).unwrap();
+    huge.set_len(300 << 20).unwrap();
+    let run = env.impaxlink(&["hl7", "import", path.to_str().unwrap()]);
+    run.exits(1);
+    assert!(run.stderr.contains("larger than 256 MiB"), "{run:#?}");
+    for state in ["done", "waiting", "failed"] {
+        assert!(listed(&env, state).is_empty(), "{state}");
+    }
 }
 
 #[test]
