@@ -94,17 +94,22 @@ fn subjects(intents: &[Intent]) -> Vec<String> {
         format!("patient {}^^^{issuer}", patient.id)
     };
     let subjects = intents.iter().flat_map(|intent| match intent {
-        Intent::Report { study, .. } => vec![match study {
-            StudyKey::Uid(uid) => format!("study {uid}"),
-            StudyKey::Accession(number) => format!("accession {number}"),
-        }],
+        Intent::Report { study, patients, .. } => match study {
+            StudyKey::Uid(uid) => vec![format!("study {uid}")],
+            // Others may have given the same number.
+            StudyKey::Accession(number) => {
+                let of = |of| format!("accession {number} of {}", patient(of));
+                patients.iter().map(of).collect()
+            }
+        },
         Intent::Demographics { patients, .. } => patients.iter().map(patient).collect(),
-        Intent::Merge { surviving, prior } => vec![patient(surviving), patient(prior)],
+        Intent::Merge { surviving, prior } => surviving.iter().chain(prior).map(patient).collect(),
     });
     subjects.collect()
 }
 
-fn clean(text: &str) -> String {
+/// Without control characters, and not too long.
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control())
         .take(LONGEST_NAME)
