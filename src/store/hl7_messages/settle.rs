@@ -20,8 +20,8 @@ pub enum Hl7Settlement {
     Do {
         /// The changes of studies.
         drafts: Vec<Draft>,
-        /// Patient IDs that are one person's.
-        link: Option<[IssuedId; 2]>,
+        /// Patient IDs that are one person's; none where it says nothing of that.
+        link: Vec<IssuedId>,
         /// What else is to be said of it.
         note: Option<String>,
     },
@@ -94,14 +94,15 @@ impl Store {
                 Hl7State::Failed
             }
             Hl7Settlement::Do { drafts, link, note } => {
-                let linked = link.as_ref().map_or(Ok(false), |ids| {
-                    self.link_within(attribution, LinkOrigin::Hl7, ids)
-                });
+                let linked = match link.as_slice() {
+                    [] => Ok(false),
+                    ids => self.link_within(attribution, LinkOrigin::Hl7, ids),
+                };
                 match linked {
                     Ok(linked) => {
                         has_linked = linked;
                         end.notes.extend(note.clone());
-                        if link.is_some() {
+                        if !link.is_empty() {
                             let told = if linked {
                                 "two patient IDs are linked"
                             } else {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::decode;
 use super::intent::{Intent, StudyKey, intents};
 use super::message::Message;
+use super::receive::clean;
 use crate::audit::Attribution;
 use crate::link::merge::MergedStudy;
 use crate::model::hl7::Hl7Settings;
@@ -71,7 +72,7 @@ enum Hindrance {
 #[derive(Debug, Default)]
 struct Plan {
     drafts: Vec<Draft>,
-    link: Option<[IssuedId; 2]>,
+    link: Vec<IssuedId>,
     notes: Vec<&'static str>,
 }
 
@@ -120,7 +121,14 @@ impl Applier {
                 let (drafts, link) = (plan.drafts, plan.link);
                 return (Hl7Settlement::Do { drafts, link, note }, false);
             }
-            Err(Hindrance::Person(reason)) => return (Hl7Settlement::Fail { reason }, false),
+            Err(Hindrance::Person(ref reason)) => {
+                return (
+                    Hl7Settlement::Fail {
+                        reason: clean(reason),
+                    },
+                    false,
+                );
+            }
             Err(Hindrance::Study(reason)) => (reason.to_owned(), FOR_STUDY),
             Err(Hindrance::Archive(ref reason)) => (reason.clone(), FOR_ARCHIVE),
         };
@@ -169,7 +177,7 @@ impl Applier {
                 Intent::Demographics { patients, wanted } => {
                     self.demographics(&patients, wanted, &mut plan).await?
                 }
-                Intent::Merge { surviving, prior } => self.merge(surviving, prior, &mut plan).await?,
+                Intent::Merge { surviving, prior } => self.merge(&surviving, &prior, &mut plan).await?,
             }
         }
         Ok(plan)
@@ -230,7 +238,19 @@ impl Applier {
         }
         let mut seen = BTreeSet::new();
         for patient in patients {
-            for study in self.of_patient(patient).await? {
+            let studies = self.of_patient(patient).await?;
+            let is_bare = |study: &&MergedStudy| patient.issuer.is_none() && patient_of(study) == *patient;
+            let domains: BTreeSet<&PatientId> = studies
+                .iter()
+                .filter(is_bare)
+                .map(|study| &study.study.patient_id)
+                .collect();
+            if domains.len() > 1 {
+                return Err(person(
+                    "archives that name no issuer have its patient ID, each its own patient",
+                ));
+            }
+            for study in studies {
                 let its = patient_of(&study);
                 // Who speaks for one issuer's patients says nothing of another's.
                 let is_spoken_for = patients.iter().any(|patient| patient.issuer == its.issuer);
@@ -253,20 +273,23 @@ impl Applier {
 
     async fn merge(
         &self,
-        surviving: StudyPatient,
-        prior: StudyPatient,
+        surviving: &[StudyPatient],
+        prior: &[StudyPatient],
         plan: &mut Plan,
     ) -> Result<(), Hindrance> {
-        for study in self.of_patient(&prior).await? {
-            if patient_of(&study) == prior {
-                let review = MERGED.parse().ok();
-                plan.drafts.push(Draft {
-                    review,
-                    ..draft(&study, BTreeMap::new())
-                });
+        for patient in prior {
+            for study in self.of_patient(patient).await? {
+                if patient_of(&study) == *patient {
+                    let review = MERGED.parse().ok();
+                    plan.drafts.push(Draft {
+                        review,
+                        ..draft(&study, BTreeMap::new())
+                    });
+                }
             }
         }
-        plan.link = Some([issued(surviving)?, issued(prior)?]);
+        let ids = surviving.iter().chain(prior).cloned().map(issued);
+        plan.link = ids.collect::<Result<_, _>>()?;
         Ok(())
     }
 

@@ -12,6 +12,15 @@ use crate::model::{FieldValue, PatientIdKey, StateField, StudyPatient, Uid};
 /// The segments that begin the next report of a message with several.
 const ORDER: &str = "OBR";
 
+/// Kinds of numbers that are a patient's also where they name no authority (HL7 table 0203).
+const PATIENT_NUMBERS: [&str; 5] = ["", "MR", "PI", "PT", "PN"];
+
+/// Kinds that are no patient ID, whoever assigns them: of accounts, visits, guarantors, payers, cards and documents.
+const OTHER_NUMBERS: [&str; 22] = [
+    "AC", "AM", "AN", "ANC", "AND", "ANT", "BA", "BC", "DI", "DL", "DS", "FI", "GN", "HC", "MA", "MC", "MS",
+    "PPN", "SS", "TAX", "VN", "VS",
+];
+
 /// By what a study is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StudyKey {
@@ -44,10 +53,10 @@ pub enum Intent {
     },
     /// Two patients are one.
     Merge {
-        /// The ID that stays.
-        surviving: StudyPatient,
-        /// The one that was given up.
-        prior: StudyPatient,
+        /// The IDs that stay.
+        surviving: Vec<StudyPatient>,
+        /// Those that were given up.
+        prior: Vec<StudyPatient>,
     },
 }
 
@@ -87,14 +96,15 @@ fn error(reason: impl Into<String>) -> Verdict {
 }
 
 fn reports(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>, Verdict> {
-    let patients = match message.segment("PID") {
-        Some(segment) => identities(segment.field(3), settings)?,
-        None => Vec::new(),
-    };
+    let is_of_results = message.kind().0 == "ORU";
     let mut intents = Vec::new();
-    for group in groups(message) {
-        let codes = found(&group, &settings.status_fields);
-        if codes.is_empty() {
+    let orders = orders(message);
+    if orders.is_empty() {
+        return Err(error("it has no order: neither ORC nor OBR"));
+    }
+    for order in &orders {
+        let codes = found(&order.segments, &settings.status_fields);
+        if codes.is_empty() && is_of_results {
             return Err(error(
                 "no code of the report's status is in its fields (hl7.status_fields)",
             ));
@@ -125,9 +135,15 @@ fn reports(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>,
         let Some((status, is_correction)) = least else {
             continue;
         };
+        let patients = match order.patient {
+            Some(segment) => identities(segment.field(3), settings)?,
+            None => Vec::new(),
+        };
+        // ZDS stands where it likes.
+        let whole = (orders.len() == 1).then(|| message.segments().collect::<Vec<_>>());
         intents.push(Intent::Report {
-            study: study(message, &group, !patients.is_empty(), settings)?,
-            patients: patients.clone(),
+            study: study(order, &whole.unwrap_or_default(), !patients.is_empty(), settings)?,
+            patients,
             status,
             is_correction,
         });
@@ -135,23 +151,39 @@ fn reports(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>,
     Ok(intents)
 }
 
-/// The segments of each order: from an ORC, or an OBR that follows none, to the next. Those before are of no order.
-fn groups<'t>(message: &Message<'t>) -> Vec<Vec<Segment<'t>>> {
-    let mut groups: Vec<Vec<Segment<'t>>> = Vec::new();
+/// An order of a message.
+struct Order<'t> {
+    /// Whose it is: the PID before it.
+    patient: Option<Segment<'t>>,
+    segments: Vec<Segment<'t>>,
+}
+
+/// The orders: each from an ORC, or an OBR that follows none, to the next, or the next patient. Segments before are of none.
+fn orders<'t>(message: &Message<'t>) -> Vec<Order<'t>> {
+    let mut orders: Vec<Order<'t>> = Vec::new();
+    let (mut patient, mut is_within) = (None, false);
     for segment in message.segments() {
-        let has_order = |group: &Vec<Segment<'_>>| group.iter().any(|segment| segment.name() == ORDER);
+        let has_order = |order: &Order<'_>| order.segments.iter().any(|segment| segment.name() == ORDER);
         let begins = match segment.name() {
+            "PID" => {
+                (patient, is_within) = (Some(segment), false);
+                continue;
+            }
             "ORC" => true,
-            ORDER => groups.last().is_none_or(has_order),
+            ORDER => !is_within || orders.last().is_none_or(has_order),
             _ => false,
         };
-        match groups.last_mut() {
-            Some(group) if !begins => group.push(segment),
-            None if !begins => {}
-            _ => groups.push(vec![segment]),
+        match orders.last_mut() {
+            Some(order) if is_within && !begins => order.segments.push(segment),
+            _ if !begins => {}
+            _ => {
+                is_within = true;
+                let segments = vec![segment];
+                orders.push(Order { patient, segments });
+            }
         }
     }
-    groups
+    orders
 }
 
 /// The values of the first of these fields that has any.
@@ -173,26 +205,22 @@ fn of_path(group: &[Segment<'_>], path: &FieldPath) -> Vec<String> {
 }
 
 fn study(
-    message: &Message<'_>,
-    group: &[Segment<'_>],
+    order: &Order<'_>,
+    elsewhere: &[Segment<'_>],
     has_patient: bool,
     settings: &Hl7Settings,
 ) -> Result<StudyKey, Verdict> {
-    let whole: Vec<Segment<'_>> = message.segments().collect();
-    let of_group = found(group, &settings.study_fields);
-    let uid = match groups(message).len() {
-        // ZDS stands where it likes.
-        1 if of_group.is_empty() => found(&whole, &settings.study_fields),
-        _ => of_group,
-    };
-    if let Some(uid) = uid.first() {
+    let mut uids = found(&order.segments, &settings.study_fields);
+    if uids.is_empty() {
+        uids = found(elsewhere, &settings.study_fields);
+    }
+    if let Some(uid) = the_one(uids)? {
         return uid
             .parse()
             .map(StudyKey::Uid)
             .map_err(|_| error("its Study Instance UID is none"));
     }
-    let accession = found(group, &settings.accession_fields).into_iter().next();
-    match accession {
+    match the_one(found(&order.segments, &settings.accession_fields))? {
         Some(number) if number.contains(['*', '?', '\\']) || number.chars().count() > 16 => {
             Err(error("its accession number is none (PS3.5 6.2, SH)"))
         }
@@ -203,6 +231,15 @@ fn study(
         None => Err(error(
             "it names no study: neither UID (hl7.study_fields) nor accession number (hl7.accession_fields)",
         )),
+    }
+}
+
+/// The one value among these.
+fn the_one(mut values: Vec<String>) -> Result<Option<String>, Verdict> {
+    values.dedup();
+    match values.len() {
+        0 | 1 => Ok(values.pop()),
+        _ => Err(error("an order of it names several studies")),
     }
 }
 
@@ -220,6 +257,11 @@ fn demographics(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent,
             Some(text) if !text.is_empty() => text,
             _ => return Ok(()),
         };
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(error(format!(
+                "PID-{number}: it is not in the character set that MSH-18 names"
+            )));
+        }
         // Not the value: the reason is in answers and lists.
         let value = FieldValue::new(field, &text)
             .map_err(|invalid| error(format!("PID-{number}: {}", invalid.rule)))?;
@@ -256,32 +298,56 @@ fn merge(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent, Verdic
             ))),
         }
     };
-    let (surviving, prior) = (only("PID", 3)?, only("MRG", 1)?);
-    let prior = prior
-        .into_iter()
-        .next()
-        .ok_or_else(|| error("MRG-1 names no patient ID"))?;
-    let same_issuer = surviving.iter().find(|patient| patient.issuer == prior.issuer);
-    let surviving = same_issuer.or(surviving.first()).cloned();
-    match surviving.ok_or_else(|| error("PID-3 names no patient ID"))? {
-        surviving if surviving == prior => Err(error("PID-3 and MRG-1 are the same patient ID")),
-        surviving if surviving.issuer.is_none() || prior.issuer.is_none() => Err(error(
-            "a patient ID names no assigning authority, and no issuer is set here",
-        )),
-        surviving => Ok(Intent::Merge { surviving, prior }),
+    let (mut named, mut given_up) = (only("PID", 3)?, only("MRG", 1)?);
+    if given_up.is_empty() {
+        return Err(error("MRG-1 names no patient ID"));
     }
+    if named.is_empty() {
+        return Err(error("PID-3 names no patient ID"));
+    }
+    // What both records had stays; an ID that is given up may be named beside the one that stays.
+    let both: Vec<_> = given_up.iter().filter(|id| named.contains(id)).cloned().collect();
+    if both.len() < given_up.len() {
+        given_up.retain(|id| !both.contains(id));
+    }
+    named.retain(|id| !given_up.contains(id));
+    let first = named
+        .first()
+        .ok_or_else(|| error("PID-3 and MRG-1 are the same patient ID"))?;
+    // Each into the one of its issuer, where there is one.
+    let (mut surviving, mut prior) = (Vec::new(), Vec::new());
+    for id in given_up {
+        let same_issuer = named.iter().find(|patient| patient.issuer == id.issuer);
+        surviving.push(same_issuer.unwrap_or(first).clone());
+        prior.push(id);
+    }
+    if surviving
+        .iter()
+        .chain(&prior)
+        .any(|patient| patient.issuer.is_none())
+    {
+        return Err(error(
+            "a patient ID names no assigning authority, and no issuer is set here",
+        ));
+    }
+    Ok(Intent::Merge { surviving, prior })
 }
 
-/// The patient IDs of a CX field, each with its issuer. A number of another kind that names no authority is left out.
+/// The patient IDs of a CX field, each with its issuer. Numbers of accounts, visits and the like are left out: the
+/// authority that assigns them may have given the same number to another patient. So is one that names neither.
 fn identities(field: Part<'_>, settings: &Hl7Settings) -> Result<Vec<StudyPatient>, Verdict> {
     let mut found = Vec::new();
     for repetition in field.repetitions() {
         let id = repetition.component(1).text();
         let authority = repetition.component(4);
         let (namespace, universal) = (authority.subcomponent(1).text(), authority.subcomponent(2).text());
-        let is_patients = ["", "MR", "PI", "PT", "PN"].contains(&repetition.component(5).text().as_str());
+        let kind = repetition.component(5).text();
         let is_unnamed = namespace.is_empty() && universal.is_empty();
-        if id.is_empty() || (is_unnamed && !is_patients) {
+        let is_patients = match is_unnamed {
+            true => PATIENT_NUMBERS.contains(&kind.as_str()),
+            false => !OTHER_NUMBERS.contains(&kind.as_str()),
+        };
+        if id.is_empty() || !is_patients {
             continue;
         }
         let set = settings

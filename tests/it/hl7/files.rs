@@ -131,6 +131,24 @@ fn a_merge_links_the_two_and_has_the_studies_reviewed() {
 }
 
 #[test]
+fn a_merge_of_several_ids_links_them_all() {
+    let env = site();
+    let merge = message(
+        "ADT^A40",
+        "1",
+        "",
+        &["PID|||66^^^HARBOUR~4711^^^NORTH", "MRG|88^^^NORTH~99^^^HARBOUR"],
+    );
+    import(&env, &[merge]).success();
+    let patients = env.impaxlink(&["patient", "list", "--json"]).stdout;
+    for id in ["4711", "88", "66", "99"] {
+        assert!(patients.contains(id), "{patients}");
+    }
+    let reviews = env.impaxlink(&["study", "review", "--json"]).json();
+    assert_eq!(reviews["items"][0]["study_instance_uid"], study(3));
+}
+
+#[test]
 fn with_messages_that_are_ignored_nothing_is_done_and_nobody_has_to_look() {
     let env = site();
     let admission = message("ADT^A01", "1", "", &[&pid("4711")]);
@@ -166,6 +184,14 @@ fn names_are_read_in_their_character_set() {
     assert_eq!(with("UNICODE UTF-8", "ŁUCZAK^Øy".as_bytes(), "2"), "ŁUCZAK^Øy");
     assert_eq!(with("", "SØREN".as_bytes(), "3"), "SØREN");
     assert_eq!(with("8859/1", b"M\\XFC\\LLER^A\\T\\B", "4"), "MüLLER^A&B");
+    // A name that can't be read overwrites none.
+    let mut wrong = message("ADT^A08", "5", "UNICODE UTF-8", &["PID|||4711^^^NORTH||MILLER"]).into_bytes();
+    let place = wrong.windows(6).rposition(|found| found == b"MILLER").unwrap();
+    wrong[place + 1] = b'\xfc';
+    let path = env.path().join("wrong.hl7");
+    fs::write(&path, wrong).unwrap();
+    env.impaxlink(&["hl7", "import", path.to_str().unwrap()]).exits(1);
+    assert_eq!(value(&env, 1, "patient_name"), "MüLLER^A&B");
 }
 
 #[test]

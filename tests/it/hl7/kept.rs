@@ -1,8 +1,13 @@
 //! Messages that are not done at once: what they wait for, what a person is told, and what a person can do.
 
+use impaxlink::model::Station;
 use impaxlink::model::hl7::AcknowledgmentCode;
 use impaxlink::store::{Access, Hl7Arrival, Store};
 
+use super::super::support::dcmqrscp::Dcmqrscp;
+use super::super::support::service;
+use super::super::support::sites::archive;
+use super::super::support::studies::Federation;
 use super::*;
 
 #[test]
@@ -81,6 +86,46 @@ fn nothing_is_guessed() {
 }
 
 #[test]
+fn the_same_accession_number_of_another_patient_holds_nothing_up() {
+    let env = site();
+    import(&env, &[order("1", "88", "A1", "P")]).exits(3);
+    import(&env, &[order("2", "4711", "A1", "F")]).success();
+    assert_eq!(status(&env, 1), "APPROVED");
+}
+
+#[test]
+fn a_number_without_issuer_is_not_taken_for_two_patients() {
+    let federation = Federation::new(11, 8);
+    let mut studies = federation.site("SITEA").studies[3..5].to_vec();
+    studies.iter_mut().for_each(|study| study.patient.issuer = "");
+    assert_eq!(studies[0].patient.id, studies[1].patient.id);
+    let pacs = [
+        Dcmqrscp::start("SITEA", &studies[..1]),
+        Dcmqrscp::start("SITEB", &studies[1..]),
+    ];
+    let env = Env::new();
+    let stations = [
+        archive("PACS", "SITEA", pacs[0].port),
+        archive("OTHER", "SITEB", pacs[1].port),
+    ];
+    let only = |stations: &[Station]| {
+        service::save(&env, |configuration| configuration.stations = stations.to_vec());
+    };
+    let change = |control_id| {
+        let named = format!("PID|||{}||ROE^JANE", studies[0].patient.id);
+        message("ADT^A08", control_id, "", &[&named])
+    };
+    only(&stations);
+    import(&env, &[change("1")]).exits(1);
+    let reason = listed(&env, "failed")[0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("archives that name no issuer"), "{reason}");
+    only(&stations[..1]);
+    import(&env, &[change("2")]).success();
+    let did = &listed(&env, "done")[0]["did"];
+    assert_eq!(did[0]["study_instance_uid"], studies[0].uid);
+}
+
+#[test]
 fn two_persons_are_not_made_one() {
     let env = site();
     for (patient, global_id) in [("4711", "G1"), ("88", "G2")] {
@@ -141,6 +186,21 @@ fn what_cannot_be_read_is_kept_and_shown_without_control_characters() {
         text.contains("no \u{fffd}[31msegment") && !text.contains('\x1b'),
         "{text}"
     );
+    // Nor does a code that is tried again.
+    import(
+        &env,
+        &[message(
+            "ORU^R01",
+            "4",
+            "",
+            &[&pid("4711"), &obr("A1", "\x1b[31mQ")],
+        )],
+    )
+    .exits(1);
+    env.impaxlink(&["hl7", "retry", "4"]).exits(1);
+    let code = listed(&env, "failed")[0]["reason"].as_str().unwrap().to_owned();
+    assert!(code.contains("[31mQ") && !code.contains('\x1b'), "{code}");
+    env.impaxlink(&["hl7", "drop", "4"]).success();
     let shown = env.impaxlink(&["hl7", "show", "2", "--json"]).json();
     assert!(shown["message"]["text"][1].as_str().unwrap().contains("DOE^JANE"));
     assert!(!env.impaxlink(&["hl7", "list", "--json"]).stdout.contains("DOE"));

@@ -109,7 +109,99 @@ fn a_merge_names_who_stays() {
     let Some(Intent::Merge { surviving, prior }) = want(text).unwrap().pop() else {
         panic!("no merge");
     };
-    assert_eq!(shown(&[surviving, prior]), ["4711@NORTH", "4712@NORTH"]);
+    assert_eq!(shown(&[surviving, prior].concat()), ["4711@NORTH", "4712@NORTH"]);
+}
+
+#[test]
+fn a_merge_of_several_ids_is_of_each_into_its_issuers() {
+    for (named, given_up, survive, prior) in [
+        // Of both issuers, one after the other.
+        (
+            "1^^^HIS~66^^^X",
+            "99^^^X~2^^^HIS",
+            &["66@X", "1@NORTH"][..],
+            &["99@X", "2@NORTH"][..],
+        ),
+        // A number that both records have is given up by none.
+        ("1^^^HIS~66^^^X", "2^^^HIS~66^^^X", &["1@NORTH"], &["2@NORTH"]),
+        ("2^^^HIS~1^^^HIS", "2^^^HIS", &["1@NORTH"], &["2@NORTH"]),
+        // One of no patient alone would make strangers one person.
+        (
+            "1^^^HIS^MR~123^^^X^SS",
+            "2^^^HIS^MR~999^^^X^SS",
+            &["1@NORTH"],
+            &["2@NORTH"],
+        ),
+    ] {
+        let text = format!("ADT^A40|1|P|2.5\rPID|||{named}\rMRG|{given_up}\r");
+        match want(&text).unwrap().pop() {
+            Some(Intent::Merge {
+                surviving,
+                prior: its,
+            }) => {
+                assert_eq!(
+                    (shown(&surviving), shown(&its)),
+                    (owned(survive), owned(prior)),
+                    "{text}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn a_number_of_a_visit_is_no_patients_whoever_gave_it() {
+    let text = "ADT^A08|1|P|2.5\rPID|||4711^^^HIS^MR~4712^^^HIS^AN~4713^^^HIS^VN~9^^^X^EPI||DOE\r";
+    let Some(Intent::Demographics { patients, .. }) = want(text).unwrap().pop() else {
+        panic!("no demographics");
+    };
+    assert_eq!(shown(&patients), ["4711@NORTH", "9@X"]);
+}
+
+#[test]
+fn a_report_is_of_the_patient_before_it() {
+    let text = format!(
+        "ORU^R01|1|P|2.5\rPID|||1\r{}OBX|1\rPID|||2\rPV1|1\r{}NTE|1\r",
+        obr("A1", "F"),
+        obr("A1", "P")
+    );
+    let whose: Vec<Vec<String>> = want(&text)
+        .unwrap()
+        .into_iter()
+        .map(|intent| match intent {
+            Intent::Report { patients, .. } => shown(&patients),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(whose, [["1@NORTH"], ["2@NORTH"]]);
+}
+
+#[test]
+fn a_new_order_says_nothing_of_a_report_yet() {
+    let new = "ORM^O01|1|P|2.3\rPID|||1\rORC|NW|P1|F1\rOBR|1|P1|F1|CT\r";
+    assert_eq!(want(new).unwrap(), []);
+    assert!(matches!(
+        want("ORM^O01|1|P|2.3\rPID|||1\r"),
+        Err(Verdict::Error(_))
+    ));
+}
+
+#[test]
+fn an_order_of_several_studies_is_none_of_them() {
+    let ipc = |uids: [&str; 2]| {
+        let [one, other] = uids.map(|uid| format!("IPC|||{uid}\r"));
+        want(&format!(
+            "OMI^O23|1|P|2.5\rPID|||1\rORC|SC||||IP\r{}{one}{other}",
+            obr("", "")
+        ))
+    };
+    assert!(matches!(ipc(["1.2.3", "1.2.4"]), Err(Verdict::Error(_))));
+    assert_eq!(ipc(["1.2.3", "1.2.3"]).unwrap().len(), 1);
 }
 
 #[test]
@@ -124,6 +216,7 @@ fn what_is_refused_says_why() {
         ("ADT^A08||P|2.3\rPID|||1\r", false),
         ("ADT^A08|1|P|2.3\r", false),
         ("ADT^A08|1|P|2.3\rPID|||1||||19701331\r", false),
+        ("ADT^A08|1|P|2.3\rPID|||1||M\u{fffd}LLER\r", false),
         ("ADT^A40|1|P|2.3\rPID|||1\rMRG|1\r", false),
         (&unknown_code, false),
         (&no_study, false),
