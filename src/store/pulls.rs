@@ -4,7 +4,7 @@
 //! is kept beside it. What is under review is not due before a person has acknowledged it. That one process at a time pulls
 //! is for the holder of the [`PullLock`](super::PullLock) to keep.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::configuration::{moment, unreadable};
@@ -50,6 +50,9 @@ pub struct PullCounts {
     /// Since when the oldest is due.
     pub oldest: Option<Timestamp>,
 }
+
+/// A cluster that passes an update on may have its objects only so much later.
+const LATENESS: SignedDuration = SignedDuration::from_mins(10);
 
 const FROM: &str = "FROM update_log u LEFT JOIN pull_trouble t ON t.update_sequence = u.sequence \
     WHERE u.pull = 'due' AND u.outcome = 'applied'";
@@ -111,6 +114,21 @@ impl Store {
     pub fn pull_is_done(&self, id: &Uid) -> Result<(), StoreError> {
         let transaction = self.begin_write()?;
         let written = end(&transaction, id).and_then(|_| transaction.commit());
+        self.sqlite(written)
+    }
+
+    /// Has it looked at again whether all is here that updates of a study name, those that came a short while before
+    /// `listed` or after: what was listed then, and is brought, may lack it. To be called while the study is brought, and
+    /// when it is here.
+    pub fn pulls_are_due_again(&self, study: &Uid, listed: Timestamp) -> Result<(), StoreError> {
+        let since = listed.checked_sub(LATENESS).unwrap_or(Timestamp::MIN);
+        let transaction = self.begin_write()?;
+        let written = transaction
+            .execute(
+                "UPDATE update_log SET pull = 'due' WHERE study = ?1 AND at >= ?2 AND pull = 'done' AND outcome = 'applied'",
+                params![study.as_str(), since.as_microsecond()],
+            )
+            .and_then(|_| transaction.commit());
         self.sqlite(written)
     }
 

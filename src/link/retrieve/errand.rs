@@ -41,6 +41,7 @@ pub async fn retrieve(
     if destination.archive.is_some() && !request.dry_run {
         note_use(request).await;
     }
+    let began = Timestamp::now();
     let mut found = find(request, destination.index, &cancel).await;
     if let (Some(detail), None) = (found.destination_failed.take(), &destination.archive) {
         return Err(RetrieveError::Destination {
@@ -49,7 +50,7 @@ pub async fn retrieve(
         });
     }
     let copies = std::mem::take(&mut found.copies);
-    let mut errand = Errand::new(request, destination, &found, progress, cancel).await?;
+    let mut errand = Errand::new(request, destination, began, &found, progress, cancel).await?;
     for copy in &copies {
         if errand.cancel.is_cancelled() {
             break;
@@ -75,6 +76,8 @@ pub(super) struct Errand<'r> {
     pub(super) request: &'r RetrieveRequest,
     pub(super) destination: Destination<'r>,
     pub(super) cancel: CancellationToken,
+    /// When the sources were asked what they have.
+    began: Timestamp,
     progress: watch::Sender<Progress>,
     /// What the destination has of the study.
     here: BTreeSet<Uid>,
@@ -103,6 +106,7 @@ impl<'r> Errand<'r> {
     async fn new(
         request: &'r RetrieveRequest,
         destination: Destination<'r>,
+        began: Timestamp,
         found: &Found,
         progress: watch::Sender<Progress>,
         cancel: CancellationToken,
@@ -120,6 +124,7 @@ impl<'r> Errand<'r> {
             request,
             destination,
             cancel,
+            began,
             progress,
             kept_aside: Vec::new(),
             sources: Vec::new(),
@@ -177,7 +182,8 @@ impl<'r> Errand<'r> {
         });
     }
 
-    /// Puts on record where what came is from; before anything is asked for, that it will come.
+    /// Puts on record where what came is from; before anything is asked for, that it will come. What was told to be new
+    /// meanwhile no source may have listed, and who looked for the study here may not have found it.
     async fn record(&mut self, source: &Station, came: Option<u64>) -> Result<(), RetrieveError> {
         let copy = store::Copy {
             study_instance_uid: self.request.study_instance_uid.clone(),
@@ -188,12 +194,14 @@ impl<'r> Errand<'r> {
             purpose: self.request.purpose,
         };
         let (path, held) = (self.request.store.clone(), self.here.len() as u64);
+        let began = self.began;
         let recording = spawn_blocking(move || {
             let store = Store::open(&path, Access::ReadWrite)?;
             match came {
-                None => store.begin_copy(&copy, held),
-                Some(_) => store.record_copy(&copy),
+                None => store.begin_copy(&copy, held)?,
+                Some(_) => store.record_copy(&copy)?,
             }
+            store.pulls_are_due_again(&copy.study_instance_uid, began)
         });
         match recording.await {
             Ok(Err(error)) if self.destination.archive.is_some() => Err(RetrieveError::Unrecorded(error)),

@@ -14,9 +14,9 @@ use crate::support::cluster::import;
 use crate::support::clusters::tester;
 use crate::support::dcmqrscp::Dcmqrscp;
 use crate::support::process::free_port;
-use crate::support::retrieve::{part, study};
+use crate::support::retrieve::{part, retrieve, study};
 use crate::support::service::{PATIENCE, set, wait_for};
-use crate::support::sites::archive;
+use crate::support::sites::{archive, open_link};
 use crate::support::store::{StoreFolder, save};
 
 #[test]
@@ -217,6 +217,29 @@ fn a_study_that_is_just_being_brought_is_not_taken_for_one_that_is_not_here() {
     let update = tells_of(&a, &study);
     assert!(wait_for_reason(&b).contains("being brought"));
     import(&b.service.env, [&part(&study, |place| place == 0)]);
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 4);
+}
+
+#[test]
+fn what_was_told_before_a_part_of_the_study_came_is_pulled_then() {
+    let study = study(2);
+    let (mut a, b) = two(&study, |_| false);
+    let update = tells_of(&a, &study);
+    wait_until_pulled(&b, &update);
+    assert_eq!(has(&b, &study), 0, "it is not held");
+    a.kill();
+    let other = Dcmqrscp::start("OTHER", [&part(&study, |place| place == 0)]);
+    b.change(|configuration| {
+        let mut link = open_link("OTHER", "OTHER", other.port);
+        link.issuers = vec![study.patient.issuer.parse().unwrap()];
+        configuration.stations.push(link);
+    });
+    let (run, _) = retrieve(&b.service.env, &[&study.uid, "--from", "OTHER"]);
+    assert_eq!(run.status, Some(0), "{run:#?}");
+    assert!(wait_for_reason(&b).starts_with("SITEA: "));
+    a.restart();
+    b.store().retry_pulls(None).unwrap();
     wait_until_pulled(&b, &update);
     assert_eq!(has(&b, &study), 4);
 }
