@@ -9,14 +9,14 @@
 
 mod verdict;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::sleep;
 
 pub use self::verdict::{Stays, Visitor};
-use super::{Service, chain};
+use super::{Service, chain, locked};
 use crate::archive::{Archive, ArchiveError, Holding};
 use crate::audit::{Attribution, Expired};
 use crate::model::{Configuration, StationName, Uid};
@@ -144,16 +144,15 @@ impl Visitors<'_> {
 
 /// Lets visitors expire from now on, until the service drains.
 pub(super) async fn expire_visitors(service: Arc<Service>, store: Store, attribution: Attribution) {
-    let (mut store, attribution) = (Some(store), Arc::new(attribution));
-    while let Some(taken) = store.take() {
-        let (service_here, attribution) = (Arc::clone(&service), Arc::clone(&attribution));
-        let looked = tokio::task::spawn_blocking(move || {
-            if let Err(error) = look_through(&service_here, &taken, &attribution) {
-                tracing::warn!("visitors could not be looked through: {}", chain(&error));
-            }
-            taken
-        });
-        store = looked.await.ok();
+    let (store, attribution) = (Arc::new(Mutex::new(store)), Arc::new(attribution));
+    loop {
+        let (here, store, attribution) = (Arc::clone(&service), Arc::clone(&store), Arc::clone(&attribution));
+        let looking = tokio::task::spawn_blocking(move || look_through(&here, &locked(&store), &attribution));
+        match looking.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("visitors could not be looked through: {}", chain(&error)),
+            Err(error) => tracing::error!("looking through visitors broke off: {error}"),
+        }
         let keep = service.in_force.pin().settings().prefetch_keep();
         tokio::select! {
             () = service.drain.cancelled() => return,
