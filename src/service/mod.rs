@@ -17,6 +17,7 @@
 //! - `announce`: objects that were acquired here, told to linked clusters; `poll`: those in archives that are not ours
 //! - `update`: updates that linked clusters send; `relay`: those that are sent to them; `pull`: objects that they name
 //! - `hl7`: messages of the RIS
+//! - `lasting`: work that is begun again where it breaks off
 //! - `notify`: what the service manager is told
 //!
 //! Invariants: configuration is never written here. Nothing of a peer's is waited for without a deadline. SQLite never
@@ -36,6 +37,7 @@ mod find;
 mod health;
 mod hl7;
 mod host_names;
+mod lasting;
 mod limits;
 mod listener;
 mod notify;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::{Service, chain, locked};
 use crate::audit::Attribution;
 use crate::model::{Kind, Station, StationName, relay_targets};
-use crate::store::{SharedStore, Store};
+use crate::store::SharedStore;
 use crate::updates::poll::{Poll, PollError, Polled};
 
 /// How often it is looked at least whether an archive is to be asked.
@@ -31,8 +31,7 @@ struct Asking {
 }
 
 /// Polls archives until the service drains.
-pub(super) async fn poll_archives(service: Arc<Service>, store: Store, attribution: Attribution) {
-    let store = SharedStore::of(store);
+pub(super) async fn poll_archives(service: Arc<Service>, store: SharedStore, attribution: Attribution) {
     let (mut told, mut asking) = (Told::default(), Asking::default());
     loop {
         let snapshot = service.in_force.pin();

@@ -2,7 +2,6 @@
 //!
 //! Invariants: nothing is pulled while another process does. Each attempt is made under the snapshot in force then.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::time::sleep;
 
 use super::find::failing_links;
 use super::{Service, chain};
-use crate::store::{DuePull, PullLock, SharedStore, Store, StoreError};
+use crate::store::{DuePull, PullLock, SharedStore, StoreError};
 use crate::updates::pull::{self, Pulled, Puller};
 
 /// How often the right to pull is asked for while another process has it.
@@ -21,11 +20,9 @@ const USUAL_FAILURES: u32 = 4;
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
 /// Pulls what is due, until the service drains.
-pub(super) async fn pull_objects(service: Arc<Service>, store: Store) {
-    let path = store.path().to_owned();
-    let store = SharedStore::of(store);
+pub(super) async fn pull_objects(service: Arc<Service>, store: SharedStore) {
     while !service.drain.is_cancelled() {
-        let wait = match pull_until_drained(&service, &store, &path).await {
+        let wait = match pull_until_drained(&service, &store).await {
             Ok(()) => LOCK_TICK,
             Err(error) => {
                 tracing::warn!("the pulling of new objects stands still: {}", chain(&error));
@@ -40,11 +37,8 @@ pub(super) async fn pull_objects(service: Arc<Service>, store: Store) {
 }
 
 /// Does nothing where another process has the right to pull.
-async fn pull_until_drained(
-    service: &Arc<Service>,
-    store: &SharedStore,
-    path: &Path,
-) -> Result<(), StoreError> {
+async fn pull_until_drained(service: &Arc<Service>, store: &SharedStore) -> Result<(), StoreError> {
+    let path = service.archive.store();
     let lock_path = path.to_owned();
     let Some(_lock) = store.with(move |_| PullLock::acquire(&lock_path)).await? else {
         return Ok(());

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Service, chain};
 use crate::audit::Attribution;
 use crate::model::StationName;
-use crate::store::{SharedStore, Store, StoreError};
+use crate::store::{SharedStore, StoreError};
 use crate::updates::relay::{Relay, Sent, ready};
 
 /// How often the queues are looked at when nothing is told.
@@ -31,8 +31,7 @@ type Ended = Result<Sent, StoreError>;
 type Busy = HashMap<tokio::task::Id, StationName>;
 
 /// Sends what waits for stations, until the service drains.
-pub(super) async fn relay_updates(service: Arc<Service>, store: Store, attribution: Attribution) {
-    let store = SharedStore::of(store);
+pub(super) async fn relay_updates(service: Arc<Service>, store: SharedStore, attribution: Attribution) {
     let (mut generation, mut wake) = (service.in_force.watch(), service.updates.watch());
     let mut stop = service.drain.child_token();
     let mut sending: JoinSet<Ended> = JoinSet::new();

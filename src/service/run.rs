@@ -25,6 +25,7 @@ use super::expiry::expire_visitors;
 use super::health::watch_links;
 use super::hl7::work_off_messages;
 use super::host_names::{HostNames, keep_host_names};
+use super::lasting::keep_at;
 use super::limits::WaitingRoom;
 use super::listener::{Bound, Transport};
 use super::poll::poll_archives;
@@ -39,7 +40,7 @@ use super::update::Updates;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::audit::Attribution;
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
-use crate::store::{Access, ServiceLock, ServiceLockError, Store, StoreError};
+use crate::store::{Access, ServiceLock, ServiceLockError, SharedStore, Store, StoreError};
 use crate::updates::hl7::feed::Feed;
 
 /// How many connections may wait to ask for an association, all sources together.
@@ -202,13 +203,35 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
 
 /// Begins all that makes, sends and follows updates; each ends when the service drains.
 fn work_on_updates(service: &Arc<Service>, stores: [Store; 4], by: &Attribution) {
-    let [relayed, announcing, polling, pulled] = stores;
-    let (tasks, of) = (&service.connections, || Arc::clone(service));
-    tasks.spawn(relay_updates(of(), relayed, by.clone()));
-    tasks.spawn(announce_arrivals(of(), announcing, by.clone()));
-    tasks.spawn(poll_archives(of(), polling, by.clone()));
-    tasks.spawn(pull_objects(of(), pulled));
-    tasks.spawn(work_off_messages(of(), by.clone()));
+    let [relayed, announced, polled, pulled] = stores;
+    let [relayed, polled, pulled] = [relayed, polled, pulled].map(SharedStore::of);
+    let announcing = announce_arrivals(Arc::clone(service), announced, by.clone());
+    service.connections.spawn(announcing);
+    keep_at_it(service, "the relay of updates", by, move |service, by| {
+        relay_updates(service, relayed.clone(), by)
+    });
+    keep_at_it(
+        service,
+        "asking archives for what is new",
+        by,
+        move |service, by| poll_archives(service, polled.clone(), by),
+    );
+    keep_at_it(service, "the pulling of new objects", by, move |service, _| {
+        pull_objects(service, pulled.clone())
+    });
+    keep_at_it(service, "working off HL7 messages", by, work_off_messages);
+}
+
+fn keep_at_it<F: Future<Output = ()> + Send + 'static>(
+    service: &Arc<Service>,
+    what: &'static str,
+    by: &Attribution,
+    work: impl Fn(Arc<Service>, Attribution) -> F + Send + 'static,
+) {
+    let (here, by) = (Arc::clone(service), by.clone());
+    let begin = move || work(Arc::clone(&here), by.clone());
+    let working = keep_at(what, service.drain.clone(), begin);
+    service.connections.spawn(working);
 }
 
 fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, ServeError> {
