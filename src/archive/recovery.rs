@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::committer::insert_aside;
 use super::description::Description;
@@ -126,7 +126,11 @@ fn take_arrivals_over(layout: &Layout, connection: &mut Connection) -> Result<()
         Ok(arrivals::take_over(&old, connection)?)
     });
     match taken {
-        Err(ArchiveError::Index(_) | ArchiveError::MadeByNewer(_)) => Ok(()),
+        // The new index has no room, which says nothing of the old one.
+        Err(ArchiveError::Index(error)) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            Err(error.into())
+        }
+        Err(ArchiveError::Index(_) | ArchiveError::Migration(_) | ArchiveError::MadeByNewer(_)) => Ok(()),
         other => other,
     }
 }

@@ -381,6 +381,11 @@ fn a_rebuilt_index_answers_as_before() {
     // Without an index nothing is guessed; with a broken one it is rebuilt all the same.
     fs::remove_file(root.join("index.db")).unwrap();
     assert!(matches!(Archive::open(&root), Err(ArchiveError::IndexMissing(_))));
+    let strange = rusqlite::Connection::open(root.join("index.db")).unwrap();
+    let sql = "CREATE TABLE arrival (odd); PRAGMA user_version = 2";
+    strange.execute_batch(sql).unwrap();
+    drop(strange);
+    reindex(&root, |_| {}).unwrap();
     fs::write(root.join("index.db"), "this is no database").unwrap();
     assert!(Archive::open(&root).is_err());
     reindex(&root, |_| {}).unwrap();
