@@ -14,6 +14,7 @@ use jiff::{Timestamp, ZonedDateTime};
 use tokio::time::{Instant, sleep};
 
 use super::find::failing_links;
+use super::lasting::keep_at;
 use super::{Service, chain};
 use crate::model::{Asker, DateRange, JobState, PREFETCH_ON_ARRIVAL, PrefetchJob, Uid};
 use crate::priors::bring::Carrier;
@@ -50,10 +51,21 @@ impl Prefetch {
 
     /// Works until the service drains; what it is at then is left to the next runner.
     pub(super) fn start(self, service: &Arc<Service>) {
-        let tasks = &service.connections;
-        tasks.spawn(run_queue(Arc::clone(service), self.queue.clone(), self.store));
-        tasks.spawn(follow_arrivals(Arc::clone(service), self.queue.clone()));
-        tasks.spawn(follow_worklist(Arc::clone(service), self.queue));
+        let Prefetch { queue, store } = self;
+        let (tasks, drain) = (&service.connections, || service.drain.clone());
+        let (here, its) = (Arc::clone(service), queue.clone());
+        let running = move || run_queue(Arc::clone(&here), its.clone(), store.clone());
+        tasks.spawn(keep_at("bringing priors", drain(), running));
+        let (here, its) = (Arc::clone(service), queue.clone());
+        let arrivals = move || follow_arrivals(Arc::clone(&here), its.clone());
+        tasks.spawn(keep_at("looking for priors of what arrives", drain(), arrivals));
+        let here = Arc::clone(service);
+        let worklist = move || follow_worklist(Arc::clone(&here), queue.clone());
+        tasks.spawn(keep_at(
+            "looking for priors of who is scheduled",
+            drain(),
+            worklist,
+        ));
     }
 }
 
