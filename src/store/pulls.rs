@@ -4,6 +4,8 @@
 //! is kept beside it. What is under review is not due before a person has acknowledged it. That one process at a time pulls
 //! is for the holder of the [`PullLock`](super::PullLock) to keep.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
@@ -63,16 +65,32 @@ const UNDER_REVIEW: &str =
 impl Store {
     /// What may be pulled now, of each study the oldest, the oldest first.
     pub fn next_pulls(&self, now: Timestamp, limit: usize) -> Result<Vec<DuePull>, StoreError> {
-        let which = format!(
-            "AND coalesce(t.next_try, 0) <= :now AND NOT {UNDER_REVIEW} AND NOT EXISTS \
-             (SELECT 1 FROM update_log w LEFT JOIN pull_trouble x ON x.update_sequence = w.sequence \
-             WHERE w.pull = 'due' AND w.outcome = 'applied' AND w.study = u.study AND w.sequence < u.sequence \
-             AND coalesce(x.next_try, 0) <= :now)"
+        let oldest = self.sqlite(self.oldest_of_studies(now, limit))?;
+        let mut next = Vec::with_capacity(oldest.len());
+        for sequence in oldest {
+            next.extend(self.pulls(
+                "AND u.sequence = :sequence",
+                named_params! { ":sequence": sequence, ":limit": 1 },
+            )?);
+        }
+        Ok(next)
+    }
+
+    /// Read in order until enough studies are met: however many updates of one wait, each is passed once.
+    fn oldest_of_studies(&self, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<i64>> {
+        let sql = format!(
+            "SELECT u.sequence, u.study {FROM} AND coalesce(t.next_try, 0) <= ?1 AND NOT {UNDER_REVIEW} \
+             ORDER BY u.sequence"
         );
-        self.pulls(
-            &which,
-            named_params! { ":now": now.as_microsecond(), ":limit": limit },
-        )
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([now.as_microsecond()])?;
+        let (mut studies, mut oldest) = (HashSet::new(), Vec::new());
+        while let Some(row) = rows.next()?.filter(|_| oldest.len() < limit) {
+            if studies.insert(row.get::<_, String>(1)?) {
+                oldest.push(row.get(0)?);
+            }
+        }
+        Ok(oldest)
     }
 
     /// What is due, the oldest first, at most `limit`; of all studies where none is named.
