@@ -70,11 +70,14 @@ impl Feed {
     fn note(&self, address: SocketAddr, taken: &Taken) {
         let number = taken.kept.number;
         match &taken.refused {
-            Some(reason) => tracing::warn!("HL7 message {number} from {address} is refused: {reason}"),
-            None if taken.kept.is_duplicate => {
+            // The reason may quote the message. A sender that repeats it is told of once.
+            Some(_) if !taken.kept.is_duplicate => {
+                tracing::warn!("HL7 message {number} from {address} is refused: impaxlink hl7 show {number}")
+            }
+            _ if taken.kept.is_duplicate => {
                 tracing::debug!("HL7 message {number} has come again from {address}")
             }
-            None => tracing::debug!("HL7 message {number} from {address} is kept"),
+            _ => tracing::debug!("HL7 message {number} from {address} is kept"),
         }
         self.kept.notify_one();
     }
