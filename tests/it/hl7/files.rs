@@ -35,6 +35,15 @@ fn reports_come_to_their_studies() {
     let all = [1, 2, 3].map(|number| status(&env, number));
     assert_eq!(all, [json!("APPROVED"), json!("TRANSCRIBED"), json!("NEW")]);
     assert!(run.stderr.contains("3 done, 0 waiting, 0 failed"), "{run:#?}");
+    // An order that is only scheduled says nothing of a report, and waits for no study.
+    let scheduled = message(
+        "ORM^O01",
+        "4",
+        "",
+        &[&pid("4711"), "ORC|NW||||SC", &obr("A99", "")],
+    );
+    import(&env, &[scheduled]).success();
+    assert_eq!(listed(&env, "done").len(), 4);
 }
 
 #[test]
