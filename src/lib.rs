@@ -9,6 +9,8 @@
 //! - [`dimse`]: DICOM messages, associations, data sets that are safe to read
 //! - [`archive`]: the embedded archive: objects as DICOM files, and the index of them
 //! - [`link`]: linked queries: whom to ask, asking them, merging what they answer
+//! - [`retrieve`]: objects brought from the stations that have them to an archive, a station or a caller
+//! - [`check`]: the prerequisites of linking, reviewed
 //! - [`priors`]: who is scheduled, which earlier studies matter then, and bringing them over
 //! - [`updates`]: updates made of new objects and of what the RIS says, on their way to linked clusters, and what those of
 //!   others name on its way here
@@ -23,11 +25,13 @@
 pub mod archive;
 pub mod audit;
 pub mod charset;
+pub mod check;
 pub mod cli;
 pub mod dimse;
 pub mod link;
 pub mod model;
 pub mod priors;
+pub mod retrieve;
 pub mod service;
 pub mod store;
 pub mod updates;

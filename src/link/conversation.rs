@@ -22,7 +22,7 @@ use super::stop::{Stop, StopSignal};
 use super::tls::LinkTls;
 
 /// How long a peer may take to end a find that was cancelled.
-pub(super) const CANCEL_WITHIN: Duration = Duration::from_secs(2);
+pub const CANCEL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a station can't be asked at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,7 +187,7 @@ pub fn requestor_options(
 }
 
 /// Our own address on the way to a peer. Nothing is sent.
-pub(super) fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
+pub fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = match peer {
         SocketAddr::V4(_) => ([0; 4], 0).into(),
         SocketAddr::V6(_) => ([0; 16], 0).into(),

@@ -58,7 +58,7 @@ pub fn of_tls(error: &Error, station: &Station) -> Option<String> {
 }
 
 /// Why TLS with `station` failed, and what to do about it.
-pub(super) fn tls_trouble(error: &Error, station: &Station) -> Option<(String, String)> {
+pub fn tls_trouble(error: &Error, station: &Station) -> Option<(String, String)> {
     let host = station
         .endpoint
         .as_ref()

@@ -32,7 +32,7 @@ use super::turns::Turns;
 /// How many answers of a station wait for the caller.
 const WAITING_ANSWERS: usize = 64;
 /// How long to wait where no bound is set.
-pub(super) const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What is to be asked.
 #[derive(Debug, Clone)]

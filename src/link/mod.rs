@@ -15,13 +15,11 @@
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
 //! - [`tls`]: the files that TLS needs, as the settings name them
 //! - [`completeness`]: what the ledger says of the whole
-//! - [`check`]: the prerequisites of linking, reviewed; [`cluster_query`]: asking a cluster what it is
-//! - [`retrieve`]: a study brought to an archive of ours, from the best of its sources and then the next
+//! - [`cluster_query`]: asking a cluster what it is
 //!
 //! Invariant: nothing here prints or reads the environment. Start reading at [`LinkedQuery`].
 
 pub mod answer;
-pub mod check;
 pub mod cluster_query;
 pub mod completeness;
 mod conversation;
@@ -43,7 +41,6 @@ pub mod merge;
 pub mod policy;
 mod question;
 mod respondent;
-pub mod retrieve;
 mod search;
 mod session;
 mod stated;
@@ -51,11 +48,13 @@ mod stop;
 pub mod tls;
 mod turns;
 
-pub use conversation::{Unaskable, answers_as, calling, requestor_options};
+pub use conversation::{CANCEL_WITHIN, Unaskable, address_towards, answers_as, calling, requestor_options};
 pub use embedded::EmbeddedArchive;
 pub use event::{Answer, Ended, Event, LowerRow};
-pub use failure::{of_association as association_failure, of_find as find_failure, of_tls as tls_failure};
-pub use fanout::{LinkedQuery, Request};
+pub use failure::{
+    of_association as association_failure, of_find as find_failure, of_tls as tls_failure, tls_trouble,
+};
+pub use fanout::{FAR, LinkedQuery, Request};
 pub use identity::HashKey;
 pub use keywords::keywords;
 pub use mapped::{MAPPED_KEYS, mapped};

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::runner::Queue;
-use crate::link::retrieve::{Progress, RetrieveRequest, Retrieved, Scope, retrieve};
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Turns};
 use crate::model::{Configuration, CrossReference, PrefetchJob, in_full};
+use crate::retrieve::{Progress, RetrieveRequest, Retrieved, Scope, retrieve};
 use crate::store::{JobOutcome, Purpose};
 
 /// What bringing needs.

@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ROOMS: [&str; 11] = [
-    "model", "charset", "audit", "store", "dimse", "archive", "link", "priors", "updates", "service", "cli",
+const ROOMS: [&str; 13] = [
+    "model", "charset", "audit", "store", "dimse", "archive", "link", "retrieve", "check", "priors",
+    "updates", "service", "cli",
 ];
 
 const MAX_LINES: usize = 500;
@@ -77,9 +78,13 @@ fn may_know(room: &str) -> &'static [&'static str] {
         // What travels and what is stored is text in the same character sets; neither needs the other for it.
         "dimse" | "archive" => &["model", "charset", "audit"],
         "link" => &["model", "charset", "audit", "store", "dimse", "archive"],
-        "priors" | "updates" => &["model", "charset", "audit", "store", "dimse", "archive", "link"],
+        "retrieve" => &["model", "charset", "audit", "store", "dimse", "archive", "link"],
+        "check" | "priors" | "updates" => &[
+            "model", "charset", "audit", "store", "dimse", "archive", "link", "retrieve",
+        ],
         "service" => &[
-            "model", "charset", "audit", "store", "dimse", "archive", "link", "priors", "updates",
+            "model", "charset", "audit", "store", "dimse", "archive", "link", "retrieve", "check", "priors",
+            "updates",
         ],
         _ => &ROOMS,
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
+use crate::check::ServiceState;
+use crate::check::handover::{Destination, Handover, handover};
 use crate::cli::Format;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::view::Items;
 use crate::dimse::uids;
-use crate::link::check::ServiceState;
-use crate::link::check::handover::{Destination, Handover, handover};
 use crate::link::linked_syntax::own_cluster_name;
 use crate::model::{Configuration, Kind, Station, StationName};
 

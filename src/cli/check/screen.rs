@@ -6,11 +6,11 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::is_trouble;
+use crate::check::{Item, Outcome, Subject};
 use crate::cli::Format;
 use crate::cli::output::{Color, Ui};
 use crate::cli::station::list::address;
 use crate::cli::view::Items;
-use crate::link::check::{Item, Outcome, Subject};
 use crate::model::Configuration;
 
 /// One prerequisite of `check --json`.

@@ -12,8 +12,8 @@ use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output::Ui;
-use crate::link::retrieve::{Progress, RetrieveError, RetrieveRequest, Retrieved, retrieve};
 use crate::model::show_duration;
+use crate::retrieve::{Progress, RetrieveError, RetrieveRequest, Retrieved, retrieve};
 
 const DRAWN_EVERY: Duration = Duration::from_millis(200);
 const PLAIN_LINE_EVERY: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use crate::cli::error::ExitStatus;
 use crate::cli::output::Ui;
 use crate::cli::table::Columns;
 use crate::cli::view::Items;
-use crate::link::retrieve::{Retrieved, SourceReport};
+use crate::retrieve::{Retrieved, SourceReport};
 
 /// What came of one study.
 #[derive(Debug, Serialize)]

@@ -6,8 +6,8 @@ use dicom_dictionary_std::tags;
 
 use super::super::find::meant::Meant;
 use crate::dimse::{DataSet, RetrieveRequest, trim_padding, uids};
-use crate::link::retrieve::Wanted;
 use crate::model::{IssuerDomain, PatientId, PatientIdKey, Query, Uid};
+use crate::retrieve::Wanted;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,8 +12,8 @@ use crate::dimse::{
     CallerGone, Error, RetrieveEnd, RetrieveResponder, Status, StatusClass, Store, StoreObject,
     StoreToCaller, SubOperations,
 };
-use crate::link::retrieve::ObjectKind;
 use crate::model::Uid;
+use crate::retrieve::ObjectKind;
 
 /// How much of an object is waited for before the first of it is sent, in bytes.
 const HOLD_BACK: usize = 1024 * 1024;

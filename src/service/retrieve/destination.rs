@@ -12,9 +12,9 @@ use crate::dimse::{
     Association, Error, MAX_CONTEXTS, ObjectContext, ObjectFlow, ProposedObjects, RequestorOptions,
     RetrieveRequest, Status, StoreObject, connect,
 };
-use crate::link::retrieve::ObjectKind;
 use crate::link::{Turn, association_failure, calling, requestor_options};
 use crate::model::{ASSOCIATIONS_TO_STATION, AeTitle, Endpoint, Station, Uid};
+use crate::retrieve::ObjectKind;
 
 /// How often in a row an association may be lost, or not be made.
 const MAX_LOSSES: u32 = 2;

@@ -17,9 +17,9 @@ use super::super::{Service, Snapshot};
 use super::asked::Asked;
 use crate::link::merge::{Location, Merge, MergedStudy, Source};
 use crate::link::policy::{Narrowing, Role, Target, plan};
-use crate::link::retrieve::{Instance, instances};
 use crate::link::{Answer, Ended, Event, LinkedQuery};
 use crate::model::{Caller, CrossReference, LedgerEntry, Level, Outcome, Query, Station, Uid};
+use crate::retrieve::{Instance, instances};
 
 /// How much longer others are waited for once the archive stations have answered and hold the study.
 const GRACE: Duration = Duration::from_millis(500);

@@ -14,9 +14,9 @@ use super::{Source, getting, moving};
 use crate::dimse::{
     Association, Context, DataSet, Error, ObjectFlow, PresentationContext, ProposedObjects, connect, uids,
 };
-use crate::link::retrieve::ObjectKind;
 use crate::link::{Turn, association_failure, calling, requestor_options};
 use crate::model::{ASSOCIATIONS_TO_STATION, Station};
+use crate::retrieve::ObjectKind;
 
 /// How long a source may take to end after a C-CANCEL.
 pub(super) const CANCEL_WITHIN: Duration = Duration::from_secs(2);

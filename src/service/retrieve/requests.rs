@@ -4,7 +4,7 @@
 
 use super::Source;
 use super::delivery::Delivery;
-use crate::link::retrieve::{self, MAX_KINDS, ObjectKind, Wanted, wanted_of};
+use crate::retrieve::{self, MAX_KINDS, ObjectKind, Wanted, wanted_of};
 
 /// The kinds of objects that may come, as many as can be proposed.
 pub(super) fn kinds(source: &Source<'_>) -> Vec<ObjectKind> {

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Pulled;
 use crate::link::policy::Target;
-use crate::link::retrieve::{
-    Held, Progress, RetrieveRequest, Retrieved, Scope, Unanswered, held_here, retrieve, sources_to_ask,
-};
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Turns};
 use crate::model::{
     Configuration, CrossReference, IssuerDomain, NewObjects, PatientId, StationName, StudyPatient, Uid,
     in_full,
+};
+use crate::retrieve::{
+    Held, Progress, RetrieveRequest, Retrieved, Scope, Unanswered, held_here, retrieve, sources_to_ask,
 };
 use crate::store::{CopyRecord, DuePull, Purpose, SharedStore, StudyUse};
 

@@ -15,10 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::item::Items;
 use super::ours::Ours;
 use super::{Review, ServiceState};
-use crate::link::retrieve::{
-    Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, list, retrieve,
-};
 use crate::model::{Outcome, Station, StationName, Uid, in_full};
+use crate::retrieve::{Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, list, retrieve};
 use crate::store::Purpose;
 
 /// A study of which one image is to be moved here.

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::super::conversation::calling;
-use super::super::failure::{of_association, of_find, tls_trouble};
 use super::ask::{Asked, Opened, Unopened};
 use super::certificate::judge_certificate;
 use super::item::Items;
 use crate::dimse::{Awaited, Error, Rejection, StatusClass, uids};
+use crate::link::calling;
+use crate::link::{association_failure as of_association, find_failure as of_find, tls_trouble};
 use crate::model::{IMPLEMENTATION_CLASS_UID, Settings, Station, Syntax};
 
 /// Judges the way to a station and what it accepts; whether an association was made, for what it says over one.

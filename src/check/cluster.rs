@@ -2,12 +2,12 @@
 //!
 //! Invariant: pure. A digest that the other side does not tell is not known, and never taken for a difference.
 
-use super::super::cluster_query::{ClusterTold, ClusterUntold};
-use super::super::linked_syntax::ClusterStation;
 use super::ask::Asked;
 use super::item::Items;
 use super::ours::Ours;
 use super::registration;
+use crate::link::cluster_query::{ClusterTold, ClusterUntold};
+use crate::link::linked_syntax::ClusterStation;
 use crate::model::{ClusterName, Station, in_full};
 
 /// From how many seconds on a difference between the clocks is told, and from how many linking suffers.

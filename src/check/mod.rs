@@ -35,10 +35,10 @@ pub use self::item::{Item, Outcome, Subject};
 pub use self::move_test::MoveTest;
 use self::move_test::Moved;
 use self::ours::Ours;
-use super::EmbeddedArchive;
-use super::cluster_query::ClusterTold;
-use super::tls::{LinkTls, own_certificate};
 use crate::archive::{ArchiveError, Stats};
+use crate::link::EmbeddedArchive;
+use crate::link::cluster_query::ClusterTold;
+use crate::link::tls::{LinkTls, own_certificate};
 use crate::model::{Configuration, Generation, Kind, Settings, Station, StationName, Uid, in_full};
 
 /// The running service, as far as it tells.

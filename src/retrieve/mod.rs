@@ -28,7 +28,7 @@ mod request;
 mod storing;
 mod wanted;
 
-pub(in crate::link) use copies::list;
+pub use copies::list;
 pub use copies::{Instance, instances, sources_to_ask};
 pub use errand::retrieve;
 pub use held::{Held, held_here};

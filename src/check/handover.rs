@@ -6,11 +6,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::conversation::calling;
 use super::ServiceState;
 use super::ask::our_address_towards;
 pub use super::ours::Destination;
 use super::ours::{destination, ports};
+use crate::link::calling;
 use crate::link::tls::own_certificate;
 use crate::model::{AeTitle, Configuration, Fingerprint, Station};
 

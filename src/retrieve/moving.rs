@@ -11,8 +11,8 @@ use super::errand::{Attempt, Errand};
 use super::line::{Line, Trouble, choose, open, tell, tell_end};
 use super::wanted::{Wanted, requests};
 use crate::dimse::{Context, Error, Move, MoveEvent, RetrieveEnd, Status, SubOperations, uids};
-use crate::link::conversation::{CANCEL_WITHIN, address_towards};
-use crate::link::fanout::FAR;
+use crate::link::FAR;
+use crate::link::{CANCEL_WITHIN, address_towards};
 use crate::model::{AeTitle, Station, Uid, show_duration};
 
 const SERVICES: [&str; 2] = [uids::STUDY_ROOT_MOVE, uids::PATIENT_ROOT_MOVE];

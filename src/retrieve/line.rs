@@ -9,9 +9,9 @@ use crate::archive::ArchiveError;
 use crate::dimse::{
     Association, Context, Error, PresentationContext, ProposedObjects, RetrieveEnd, SubOperations, connect,
 };
-use crate::link::conversation::{calling, requestor_options};
-use crate::link::failure;
-use crate::link::turns::Turn;
+use crate::link::Turn;
+use crate::link::association_failure;
+use crate::link::{calling, requestor_options};
 use crate::model::{ASSOCIATIONS_TO_STATION, Station};
 
 /// What ends an attempt before its end.
@@ -73,7 +73,7 @@ pub(super) fn choose<'a>(association: &'a Association, services: &[&str]) -> Res
 
 /// Tells of a failed association.
 pub(super) fn tell(request: &RetrieveRequest, station: &Station, error: &Error) -> String {
-    failure::of_association(error, station, &calling(station, &request.configuration.settings))
+    association_failure(error, station, &calling(station, &request.configuration.settings))
 }
 
 /// Tells of a final response that is no success.

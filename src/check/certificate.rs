@@ -46,7 +46,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::link::check::item::{Outcome, Subject};
+    use crate::check::item::{Outcome, Subject};
 
     fn outcome(days: i64, named: bool) -> (Outcome, String) {
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();

@@ -106,7 +106,7 @@ pub(super) async fn list_at(request: &RetrieveRequest, station: usize) -> Result
 }
 
 /// The instances of the study that each of these stations lists, whatever its link flags, and how it ended.
-pub(in crate::link) async fn list<const N: usize>(
+pub async fn list<const N: usize>(
     request: &RetrieveRequest,
     stations: [usize; N],
 ) -> [(BTreeSet<Uid>, Option<LedgerEntry>); N] {

@@ -5,12 +5,12 @@
 
 use std::net::IpAddr;
 
-use super::super::cluster_query::ClusterTold;
-use super::super::conversation::{answers_as, calling};
-use super::super::linked_syntax::ClusterStation;
 use super::ask::Asked;
 use super::item::Items;
 use super::ours::Ours;
+use crate::link::cluster_query::ClusterTold;
+use crate::link::linked_syntax::ClusterStation;
+use crate::link::{answers_as, calling};
 use crate::model::Station;
 
 /// Judges where it calls us.

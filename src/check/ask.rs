@@ -10,13 +10,13 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use tokio::time::{Instant, timeout};
 
-use super::super::cluster_query::{ClusterTold, ClusterUntold, ask_cluster};
-use super::super::conversation::{Unaskable, address_towards, requestor_options};
-use super::super::tls::LinkTls;
 use crate::dimse::{
     Association, DataSetBuilder, Error, FindEnd, FindEvent, Peer, PresentationContext, Status,
     TransferSyntax, connect, uids,
 };
+use crate::link::cluster_query::{ClusterTold, ClusterUntold, ask_cluster};
+use crate::link::tls::LinkTls;
+use crate::link::{Unaskable, address_towards, requestor_options};
 use crate::model::{AeTitle, Endpoint, Settings, Station, Syntax};
 
 /// What asking a station brought, as far as it came.

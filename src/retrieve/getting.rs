@@ -17,7 +17,7 @@ use super::storing::Storing;
 use super::wanted::{Wanted, requests};
 use crate::archive::Expected;
 use crate::dimse::{Context, Error, GetEvent, GotObject, ProposedObjects, RetrieveEnd, Status, uids};
-use crate::link::conversation::CANCEL_WITHIN;
+use crate::link::CANCEL_WITHIN;
 use crate::model::{Station, Uid};
 
 const SERVICES: [&str; 2] = [uids::STUDY_ROOT_GET, uids::PATIENT_ROOT_GET];
