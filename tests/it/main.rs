@@ -12,6 +12,7 @@ mod archive_import;
 mod archive_matching;
 mod archive_peers;
 mod archive_removal;
+mod cases;
 mod check;
 mod command_line;
 mod convergence;

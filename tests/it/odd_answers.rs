@@ -148,6 +148,7 @@ fn answers_of_no_use_are_dropped_and_counted() {
     );
 }
 
+/// Case: a peer ignores a key
 #[test]
 fn an_ignored_key_is_filtered_here_and_a_missing_one_is_named() {
     let script = answer([
