@@ -11,7 +11,7 @@ use super::catalogue::{self, Level, dictionary_vr};
 use super::encoding::{Encoding, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH};
 use super::scanner::Kept;
 use crate::charset::Decoder;
-use crate::model::Uid;
+use crate::model::{ObjectIdentity, Uid};
 
 /// Sequences within the items of sequences, at most so deep; what is deeper stays in the file alone.
 const MAX_DEPTH: usize = 8;
@@ -81,6 +81,19 @@ impl Description {
             series,
             image,
         })
+    }
+
+    /// Which object it is, and whose.
+    pub(super) fn identity(&self) -> ObjectIdentity {
+        let of_patient = |tag| self.patient.text(tag).trim().to_owned();
+        ObjectIdentity {
+            sop_class_uid: self.sop_class_uid.clone(),
+            sop_instance_uid: self.sop_instance_uid.clone(),
+            study_instance_uid: self.study_instance_uid.clone(),
+            series_instance_uid: self.series_instance_uid.clone(),
+            patient_id: of_patient(tags::PATIENT_ID),
+            issuer: of_patient(tags::ISSUER_OF_PATIENT_ID),
+        }
     }
 }
 

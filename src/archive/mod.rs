@@ -13,7 +13,7 @@
 //! All of this blocks: async callers use blocking threads.
 //!
 //! Where things are:
-//! - `scanner`, `encoding`, `description`, `part10`, `object`: objects, read
+//! - `scanner`, `encoding`, `description`, `head`, `part10`, `object`: objects, read
 //! - `catalogue`, `attributes`: what the index keeps of them
 //! - `layout`, `lock`, `folders`, `incoming`, `committer`: storing
 //! - `index`, `recovery`: the database
@@ -34,6 +34,7 @@ mod error;
 mod find;
 mod fold;
 mod folders;
+mod head;
 mod holding;
 mod import;
 mod incoming;
@@ -59,6 +60,7 @@ pub use description::NoPlace;
 pub use error::ArchiveError;
 pub use find::{Row, Search};
 pub use fold::fold_name;
+pub use head::HeadReader;
 pub use holding::Holding;
 pub use import::{ImportCounts, Imported};
 pub use incoming::{Announced, Expected, Incoming, Outcome};

@@ -98,6 +98,24 @@ impl Scanner {
         }
     }
 
+    /// Whether an element behind that tag has begun at the top level.
+    pub(super) fn is_past(&self, tag: Tag) -> bool {
+        self.walk.last > tag
+    }
+
+    /// What was kept so far.
+    pub(super) fn kept(&self) -> &[Kept] {
+        &self.walk.kept
+    }
+
+    /// Whether the data set may end here.
+    pub(super) fn is_whole(&self) -> bool {
+        match &self.inflater {
+            Some(_) => self.end_of_deflated,
+            None => self.walk.is_whole(),
+        }
+    }
+
     /// Ends the data set, and gives what was kept of it.
     pub(super) fn finish(self) -> Result<Vec<Kept>, Unreadable> {
         let beyond = |inflater: &Decompress| inflater.total_out() > MAX_INFLATED;
@@ -147,6 +165,8 @@ struct Walk {
     kept_bytes: usize,
     in_pixel_data: bool,
     past_pixel_data: bool,
+    /// The highest tag that has begun at the top level.
+    last: Tag,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +188,7 @@ impl Walk {
             kept_bytes: 0,
             in_pixel_data: false,
             past_pixel_data: false,
+            last: Tag(0, 0),
         }
     }
 
@@ -207,12 +228,14 @@ impl Walk {
     }
 
     fn finish(self) -> Result<Vec<Kept>, Unreadable> {
-        let is_whole = self.value == 0 && self.header.is_empty() && self.open.is_empty();
-        if is_whole || self.past_pixel_data {
-            Ok(self.kept)
-        } else {
-            Err(Unreadable::Truncated)
+        match self.is_whole() {
+            true => Ok(self.kept),
+            false => Err(Unreadable::Truncated),
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.past_pixel_data || self.value == 0 && self.header.is_empty() && self.open.is_empty()
     }
 
     fn element(&mut self, header: Header) -> Result<(), Unreadable> {
@@ -226,6 +249,7 @@ impl Walk {
         if tag.0 == 0xFFFE {
             return Err(Unreadable::Misplaced(tag));
         }
+        self.last = self.last.max(tag);
         self.in_pixel_data = tag.0 == 0x7FE0 && matches!(tag.1, 0x0008..=0x0010);
         let is_wanted = tag == SPECIFIC_CHARACTER_SET || catalogue::entry(tag).is_some();
         self.keeping = is_wanted.then(|| Kept {

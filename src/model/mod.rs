@@ -22,6 +22,7 @@ mod issued_id;
 mod ledger;
 mod link_flags;
 mod mapping;
+mod object;
 mod patient_id;
 mod prefetch_job;
 mod prefetch_rule;
@@ -62,6 +63,7 @@ pub use mapping::{
     CodeString, Conditions, DescriptionPattern, MAPPING_COLUMNS, Mapped, MappingRule, MappingTable,
     MappingTarget, StudyFacts, mapping_columns, read_mapping_csv,
 };
+pub use object::ObjectIdentity;
 pub use patient_id::{IssuerDomain, PatientId, PatientIdKey};
 pub use prefetch_job::{JobId, JobState, PrefetchJob, WantedPrior};
 pub use prefetch_rule::{

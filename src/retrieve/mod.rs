@@ -17,6 +17,7 @@
 mod copies;
 mod destination;
 mod errand;
+mod gate;
 mod getting;
 mod held;
 mod line;
@@ -31,6 +32,7 @@ mod wanted;
 pub use copies::list;
 pub use copies::{Instance, instances, sources_to_ask};
 pub use errand::retrieve;
+pub use gate::{Gate, Refusal};
 pub use held::{Held, held_here};
 pub use proposals::{MAX_KINDS, ObjectKind, kinds};
 pub use report::{RetrieveError, Retrieved, SourceReport, Unanswered};
