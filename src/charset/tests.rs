@@ -58,6 +58,7 @@ const STANDARD: [(&str, &str, &[u8]); 16] = [
     ("ISO_IR 203", "Œuvre^Šárka", b"\xbcuvre^\xa6\xe1rka"),
 ];
 
+/// Case: answers in many character sets
 #[test]
 fn the_examples_of_the_standard_are_read() {
     for (charset, text, bytes) in STANDARD {
@@ -72,6 +73,7 @@ fn the_examples_of_the_standard_are_written() {
     }
 }
 
+/// Case: answers in many character sets
 #[test]
 fn several_sets_in_one_value() {
     let charset = "ISO 2022 IR 100\\ISO 2022 IR 144\\ISO 2022 IR 126";
@@ -111,6 +113,7 @@ fn a_delimiter_byte_within_a_two_byte_character_is_none() {
     );
 }
 
+/// Case: an answer without a character set
 #[test]
 fn an_answer_without_charset_is_read_by_the_stations() {
     let station = "ISO_IR 144".parse().unwrap();
@@ -127,6 +130,7 @@ fn an_answer_without_charset_is_read_by_the_stations() {
     assert_eq!(own.decode("Иван".as_bytes(), VR::PN), "Иван");
 }
 
+/// Case: an answer without a character set
 #[test]
 fn latin_1_is_an_assumption_that_is_told() {
     let decoder = Decoder::for_answer(None, None);

@@ -397,6 +397,7 @@ mod tests {
         );
     }
 
+    /// Case: an answer without a study UID
     #[test]
     fn without_study_uid_there_is_no_answer() {
         let mut reader = AnswerReader::new(&station(Kind::External, &[]), None);
@@ -414,6 +415,7 @@ mod tests {
         assert_eq!(reader.study(&padded).unwrap().study_instance_uid.as_str(), "1.2");
     }
 
+    /// Case: nobody names the issuer
     #[test]
     fn whose_patient_it_is() {
         let north: Issuer = "NORTH".parse().unwrap();

@@ -136,6 +136,7 @@ pub(super) fn describe(tag: Tag) -> (VR, String) {
 mod tests {
     use super::*;
 
+    /// Case: a key beyond ASCII
     #[test]
     fn a_key_beyond_ascii_is_written_in_the_charset_of_the_station_or_not_at_all() {
         let mut keys = Keys::at("STUDY", &[]);

@@ -220,6 +220,7 @@ mod tests {
         ));
     }
 
+    /// Case: one person under two IDs
     #[test]
     fn the_cross_reference_joins_two_issuers() {
         let mut builder = CrossReferenceBuilder::default();

@@ -383,6 +383,7 @@ mod tests {
         assert_eq!(value(keys, tags::MODALITIES_IN_STUDY), Some("CT"));
     }
 
+    /// Case: several values of a key that is no UID
     #[test]
     fn values_that_are_no_uids_take_a_query_each() {
         let query = Query {
@@ -415,6 +416,7 @@ mod tests {
         );
     }
 
+    /// Case: any date
     #[test]
     fn any_date_is_the_empty_value() {
         let query = Query {

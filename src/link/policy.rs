@@ -302,6 +302,7 @@ mod tests {
         );
     }
 
+    /// Case: clusters linked in a ring
     #[test]
     fn a_query_from_a_linked_cluster_is_never_forwarded() {
         assert_eq!(asked(Caller::LinkedCluster), ["PACS asked"]);
@@ -408,6 +409,7 @@ mod tests {
         assert_eq!(told, ["PACS asked"]);
     }
 
+    /// Case: an open query and a constrained station
     #[test]
     fn a_constrained_station_is_kept_from_open_queries() {
         let mut sites = sites();

@@ -66,6 +66,7 @@ impl fmt::Display for Uid {
 mod tests {
     use super::*;
 
+    /// Case: a UID with padding
     #[test]
     fn strips_padding_and_nothing_else() {
         assert_eq!("1.2.840\0".parse::<Uid>().unwrap().as_str(), "1.2.840");

@@ -261,6 +261,7 @@ mod tests {
         );
     }
 
+    /// Case: one site under several AE titles and addresses
     #[test]
     fn two_sites_with_one_title_are_told_apart_by_address() {
         let known = || {

@@ -149,6 +149,7 @@ mod tests {
     use super::*;
     use crate::service::examples::{configuration, station};
 
+    /// Case: one site under several AE titles and addresses
     #[test]
     fn callers_are_found_by_each_of_their_titles_once() {
         let mut door = station("SITEB", "SITEB", "10.0.0.1");

@@ -91,6 +91,7 @@ fn files_are_for_their_owner_alone_and_named_by_nobody_else() {
     }
 }
 
+/// Case: an object comes twice
 #[test]
 fn the_same_instance_twice_is_stored_once_and_other_data_are_kept_aside() {
     let (_folder, archive) = new_archive();
@@ -116,6 +117,7 @@ fn the_same_instance_twice_is_stored_once_and_other_data_are_kept_aside() {
     assert_eq!(object_files(&archive).len(), 2);
 }
 
+/// Case: an object comes twice
 #[test]
 fn the_same_instance_at_the_same_time_is_stored_once() {
     let (_folder, archive) = new_archive();

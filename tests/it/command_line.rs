@@ -148,6 +148,7 @@ fn a_query_says_why_the_store_cannot_be_opened() {
     assert!(run.stderr.contains("notes.txt"), "{run:#?}");
 }
 
+/// Case: one site under several AE titles and addresses
 #[test]
 fn a_station_takes_several_addresses_and_shows_them_to_scripts() {
     let env = one_station();

@@ -59,6 +59,7 @@ fn uids(document: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+/// Case: one person under two IDs
 #[test]
 fn a_prior_is_found_under_the_id_that_its_site_knows() {
     let sites = sites(71);
@@ -91,6 +92,7 @@ fn a_prior_is_found_under_the_id_that_its_site_knows() {
     assert_eq!(item(ledger, "station", "PACS")["detail"], json!(null));
 }
 
+/// Case: nobody names the issuer
 #[test]
 fn an_answer_without_an_issuer_is_nobodys_other_id() {
     let sites = sites(72);
@@ -137,6 +139,7 @@ fn a_global_id_is_asked_of_a_strict_archive_by_its_own_id() {
     );
 }
 
+/// Case: one person under two IDs
 #[test]
 fn a_study_of_one_person_under_two_ids_is_no_conflict() {
     let sites = sites(74);

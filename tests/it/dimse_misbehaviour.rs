@@ -178,6 +178,7 @@ fn a_peer_that_never_answers_costs_one_deadline() {
     assert_eq!(peer.ended(1)[0].ended, Ended::Aborted(0, 0));
 }
 
+/// Case: messages packed in odd ways
 #[test]
 fn every_packing_brings_the_same_match() {
     for packing in [
@@ -193,6 +194,7 @@ fn every_packing_brings_the_same_match() {
     }
 }
 
+/// Case: messages packed in odd ways
 #[test]
 fn the_peers_maximum_is_respected() {
     for max_pdu in [0, 8, 14, 20, 128, 16_384] {
@@ -213,6 +215,7 @@ fn the_peers_maximum_is_respected() {
     }
 }
 
+/// Case: a peer that takes Implicit VR alone or nothing
 #[test]
 fn a_service_that_is_not_accepted_is_named() {
     let brought = find_with(accepting(Acceptance {
@@ -292,6 +295,7 @@ fn violations_end_the_association_with_an_abort() {
     }
 }
 
+/// Case: a failure status after matches
 #[test]
 fn matches_before_a_failure_are_kept() {
     let brought = find_with(vec![

@@ -110,6 +110,7 @@ fn a_study_is_got_from_orthanc() {
     check_get("SITEA", peer.port, &federation.site("SITEA").studies[0]);
 }
 
+/// Case: the move destination is unknown there
 #[test]
 fn a_study_is_moved_to_a_destination_that_is_known_and_to_no_other() {
     let federation = Federation::new(71, 4);

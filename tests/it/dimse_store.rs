@@ -53,6 +53,7 @@ async fn send(association: &mut Association, object: &Object, syntax: &str, piec
     store.finish(WITHIN).await.unwrap()
 }
 
+/// Case: a move on behalf of a viewer
 #[test]
 fn an_object_arrives_as_it_is_whatever_the_pieces_and_the_peers_maximum() {
     for (pdu, piece) in [("4096", 1_000), ("16384", 70_001), ("131072", 300_000)] {

@@ -69,6 +69,8 @@ fn it_finds_what_findscu_finds_at_each_site() {
     );
 }
 
+/// Case: answers in another order at each site
+/// Case: answers in many character sets
 #[test]
 fn every_row_has_the_attributes_of_its_own_study() {
     let sites = sites(12, 24);
@@ -102,6 +104,7 @@ fn every_row_has_the_attributes_of_its_own_study() {
     }
 }
 
+/// Case: one study UID of two patients
 #[test]
 fn copies_are_one_row_and_conflicts_are_shown() {
     let sites = sites(13, 12);
@@ -139,6 +142,7 @@ fn copies_are_one_row_and_conflicts_are_shown() {
     }
 }
 
+/// Case: copies with different counts
 #[test]
 fn a_partial_copy_here_says_how_much_of_it_is_here() {
     let federation = Federation::new(14, 8);
@@ -176,6 +180,7 @@ fn a_partial_copy_here_says_how_much_of_it_is_here() {
     assert!(run.success().contains(&shown), "{run:#?}");
 }
 
+/// Case: one patient ID of three issuers
 #[test]
 fn the_same_patient_id_of_three_issuers_is_three_patients() {
     let sites = sites(15, 12);
@@ -212,6 +217,7 @@ fn the_same_patient_id_of_three_issuers_is_three_patients() {
     );
 }
 
+/// Case: several values of a key that is no UID
 #[test]
 fn filters_narrow_as_findscu_would() {
     let sites = sites(16, 24);
@@ -259,6 +265,7 @@ fn filters_narrow_as_findscu_would() {
     );
 }
 
+/// Case: a key beyond ASCII
 #[test]
 fn a_name_beyond_ascii_is_asked_in_the_stations_charset_or_not_at_all() {
     let sites = sites(17, 40);

@@ -43,6 +43,7 @@ mod priors;
 mod pull;
 mod query_embedded;
 mod query_ends;
+mod query_memory;
 mod reference;
 mod relay;
 mod relay_crash;

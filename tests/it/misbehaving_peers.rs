@@ -16,6 +16,7 @@ use super::support::fake_peer::{Ended, FakePeer};
 use super::support::links::{add_archive, add_linked, item, query};
 use super::support::process::free_port;
 
+/// Case: no match
 #[test]
 fn no_match_is_a_good_answer() {
     let brought = with(answer([]));
@@ -24,6 +25,7 @@ fn no_match_is_a_good_answer() {
     assert_eq!(brought.peer.ended(1)[0].ended, Ended::Released);
 }
 
+/// Case: a failure status after matches
 #[test]
 fn a_failure_after_matches_keeps_them() {
     let failing = |status, comment| {
@@ -52,6 +54,7 @@ fn a_failure_after_matches_keeps_them() {
     );
 }
 
+/// Case: a cancel that nobody asked for
 #[test]
 fn a_cancel_that_nobody_asked_for_is_a_truncated_answer() {
     with(vec![
@@ -63,6 +66,7 @@ fn a_cancel_that_nobody_asked_for_is_a_truncated_answer() {
     .is(3, "truncated", &["1.1", "1.2"], "FE00 (cancelled)");
 }
 
+/// Case: a peer accepts and then aborts
 #[test]
 fn it_aborts_after_it_accepted() {
     let brought = with(vec![accept(), Step::Abort]);
@@ -75,6 +79,7 @@ fn it_aborts_after_it_accepted() {
     assert!(brought.entry()["retry_at"].is_string());
 }
 
+/// Case: a peer accepts and then aborts
 #[test]
 fn it_rejects_by_title() {
     let reject = |reason| {
@@ -120,6 +125,8 @@ fn nobody_listens() {
     assert_eq!(quiet.stderr.lines().count(), 1, "{quiet:#?}");
 }
 
+/// Case: a peer closes after each query
+/// Case: several values of a key that is no UID
 #[test]
 fn it_closes_after_each_find_and_is_called_again() {
     let turn = |uid| {
@@ -143,6 +150,7 @@ fn it_closes_after_each_find_and_is_called_again() {
     assert_eq!(asked, ["CT", "MR"]);
 }
 
+/// Case: a peer never answers or answers a byte at a time
 #[test]
 fn it_never_answers() {
     let silent = with(vec![
@@ -166,6 +174,7 @@ fn it_never_answers() {
     midway.is(3, "failed", &["1.1", "1.2"], "no answer within 1s");
 }
 
+/// Case: a peer never answers or answers a byte at a time
 #[test]
 fn it_answers_a_byte_at_a_time() {
     let script = vec![
@@ -180,6 +189,7 @@ fn it_answers_a_byte_at_a_time() {
     assert!(brought.took < Duration::from_secs(8), "{:?}", brought.took);
 }
 
+/// Case: a peer resets the connection midway
 #[test]
 fn it_resets_or_closes_midway() {
     for end in [Step::Reset, Step::Close] {
@@ -195,6 +205,7 @@ fn it_resets_or_closes_midway() {
     }
 }
 
+/// Case: messages packed in odd ways
 #[test]
 fn every_packing_of_messages_is_read() {
     for packing in [
@@ -220,6 +231,7 @@ fn every_packing_of_messages_is_read() {
     }
 }
 
+/// Case: a peer that takes Implicit VR alone or nothing
 #[test]
 fn it_accepts_implicit_vr_alone_or_nothing() {
     let accepting = |transfer_syntaxes| {

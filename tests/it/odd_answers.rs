@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::support::brought::{accept, ask, study, with};
 use super::support::fake_peer::script::{Acceptance, Flood, Identifier, Step, a_match, answer, elements};
 use super::support::fake_peer::{FakePeer, bombs};
-use super::support::links::item;
+use super::support::links::{item, values};
 
 const JANE: [(&str, &str); 5] = [
     ("QueryRetrieveLevel", "STUDY"),
@@ -16,6 +16,9 @@ const JANE: [(&str, &str); 5] = [
     ("StudyInstanceUID", "1.2.3"),
 ];
 
+/// Case: an answer without a study UID
+/// Case: answers in many character sets
+/// Case: any date
 #[test]
 fn what_is_always_asked_for() {
     let brought = ask(
@@ -40,6 +43,7 @@ fn what_is_always_asked_for() {
     assert_eq!(asked.keys["QueryRetrieveLevel"], "STUDY");
 }
 
+/// Case: exactly a hundred matches
 #[test]
 fn a_usual_limit_is_told() {
     let hundred = Step::Matches(Flood {
@@ -53,12 +57,14 @@ fn a_usual_limit_is_told() {
     assert_eq!(detail, "exactly 100 matches: there may be more");
 }
 
+/// Case: a match with an optional key not supported
 #[test]
 fn optional_keys_not_supported_is_a_match_all_the_same() {
     let optional = Step::Match(0xFF01, Identifier::Elements(elements(&JANE)));
     with(answer([optional])).is(0, "searched", &["1.1", "1.2.3"], "");
 }
 
+/// Case: a peer that knows Patient Root alone
 #[test]
 fn patient_root_is_asked_by_patient() {
     let patient = a_match(&[
@@ -137,6 +143,7 @@ fn a_bomb_costs_that_answer_and_nothing_else() {
     endless.is(3, "failed", &["1.1", "1.2"], "more than");
 }
 
+/// Case: an answer without a study UID
 #[test]
 fn answers_of_no_use_are_dropped_and_counted() {
     let nameless = a_match(&[("PatientID", "4711"), ("PatientName", "DOE^JANE")]);
@@ -148,7 +155,33 @@ fn answers_of_no_use_are_dropped_and_counted() {
     );
 }
 
+/// Case: a UID with padding
+#[test]
+fn a_padded_uid_is_the_same_study() {
+    let padded = b"\x20\x00\x0d\x00UI\x04\x001.1 \x10\x00\x20\x00LO\x04\x004711".to_vec();
+    let brought = with(answer([Step::Match(0xFF00, Identifier::Raw(padded))]));
+    brought.is(0, "searched", &["1.1"], "");
+    let row = item(&brought.document["items"], "study_instance_uid", "1.1");
+    assert_eq!(values(&row["locations"], "station"), ["PACS", "SITEB"]);
+    assert_eq!(row["conflicts"], json!([]));
+}
+
+/// Case: several retrieve AE titles
+#[test]
+fn the_retrieve_titles_of_a_peer_are_kept() {
+    let elsewhere = a_match(&[
+        ("StudyInstanceUID", "1.2"),
+        ("PatientID", "4711"),
+        ("RetrieveAETitle", "SITEB_QR\\VAULT"),
+    ]);
+    let brought = with(answer([elsewhere]));
+    let row = item(&brought.document["items"], "study_instance_uid", "1.2");
+    let location = item(&row["locations"], "station", "SITEB");
+    assert_eq!(location["retrieve_ae_titles"], json!(["SITEB_QR", "VAULT"]));
+}
+
 /// Case: a peer ignores a key
+/// Case: a key does not come back
 #[test]
 fn an_ignored_key_is_filtered_here_and_a_missing_one_is_named() {
     let script = answer([
@@ -170,6 +203,7 @@ fn an_ignored_key_is_filtered_here_and_a_missing_one_is_named() {
     );
 }
 
+/// Case: an answer without a character set
 #[test]
 fn text_of_unknown_charset_is_latin_1_with_a_notice() {
     let latin = b"\x20\x00\x0d\x00UI\x04\x001.2\0\x10\x00\x10\x00PN\x06\x00M\xfcller".to_vec();

@@ -37,6 +37,7 @@ fn one_study() -> Step {
     a_match(&[("StudyInstanceUID", "1.1"), ("PatientID", "4711")])
 }
 
+/// Case: a limit is reached
 #[test]
 fn a_limit_cancels_at_the_peer_and_is_no_failure() {
     let peer = FakePeer::start(vec![accept(), Step::AwaitRequest, flood(200_000, true)]);
@@ -57,6 +58,7 @@ fn a_limit_cancels_at_the_peer_and_is_no_failure() {
     );
 }
 
+/// Case: a limit is reached
 #[test]
 fn an_answer_cut_by_a_limit_is_never_called_complete() {
     let three = ["1.1", "1.2", "1.3"].map(study);
@@ -73,6 +75,7 @@ fn an_answer_cut_by_a_limit_is_never_called_complete() {
     assert_eq!(whole.json()["items"].as_array().unwrap().len(), 3);
 }
 
+/// Case: a limit is reached
 #[test]
 fn a_peer_that_ignores_the_cancel_is_aborted_in_time() {
     let peer = FakePeer::start(vec![
@@ -96,6 +99,7 @@ fn a_peer_that_ignores_the_cancel_is_aborted_in_time() {
     assert_eq!(association.ended, Ended::Aborted(0, 0));
 }
 
+/// Case: Ctrl-C in a query
 #[test]
 fn ctrl_c_cancels_at_every_peer_and_keeps_what_has_come() {
     let script = || {
@@ -145,6 +149,7 @@ fn ctrl_c_cancels_at_every_peer_and_keeps_what_has_come() {
     }
 }
 
+/// Case: Ctrl-C in a query
 #[test]
 fn ctrl_c_names_the_station_that_was_waited_for() {
     let pacs = FakePeer::start(answer([one_study()]));
@@ -200,6 +205,7 @@ fn a_timeout_of_the_whole_query() {
     assert_eq!(document["items"].as_array().unwrap().len(), 1);
 }
 
+/// Case: many stations are down at once
 #[test]
 fn many_dead_stations_take_one_timeout_and_not_the_sum() {
     let pacs = FakePeer::start(answer([one_study()]));
@@ -315,6 +321,7 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
 }
 
+/// Case: no archive station answers
 #[test]
 fn no_archive_station_answering_is_a_failure() {
     let siteb = FakePeer::start(answer([one_study()]));
@@ -333,6 +340,7 @@ fn no_archive_station_answering_is_a_failure() {
     run.success();
 }
 
+/// Case: an open query and a constrained station
 #[test]
 fn skips_are_named_with_their_flag_and_suspensions_leave_the_answer_partial() {
     let pacs = FakePeer::start(answer([one_study()]));
@@ -402,7 +410,8 @@ fn nobody_to_ask_is_said() {
         .fails_with(4, "did you mean PACS");
 }
 
-/// Hard case 31: the time in which we don't read is not counted against the station.
+/// Time in which we do not read is not counted against the station.
+/// Case: our caller reads slowly
 #[test]
 fn a_caller_that_reads_slowly_fails_no_station() {
     const MATCHES: usize = 3000;

@@ -288,6 +288,7 @@ fn uid_list(uids: &[Uid]) -> String {
 mod tests {
     use super::*;
 
+    /// Case: some sub-operations fail
     #[test]
     fn remaining_is_told_of_what_was_cancelled_alone_and_failures_are_named() {
         let request = Command::request(CommandField::C_MOVE_RQ, 7, "1.2");

@@ -79,6 +79,7 @@ mod tests {
         NameSounds::of(key).may_match(NameSounds::of(name))
     }
 
+    /// Case: a peer matches more loosely than we would
     #[test]
     fn what_any_known_rule_matches_is_kept() {
         for (key, name) in [

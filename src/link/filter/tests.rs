@@ -136,6 +136,7 @@ fn an_ignored_key_is_named() {
     }
 }
 
+/// Case: a key does not come back
 #[test]
 fn keys_that_did_not_come_back_are_named_and_drop_nothing() {
     let query = Query {
@@ -181,6 +182,7 @@ fn a_key_that_matches_everything_is_none() {
     assert_eq!(Filter::new(&query).keys, []);
 }
 
+/// Case: a peer matches more loosely than we would
 #[test]
 fn ids_match_without_case_padding_and_leading_zeros() {
     let with_id = |id: &str| {
@@ -292,6 +294,7 @@ fn a_patient_may_be_found_by_another_name() {
 }
 
 proptest! {
+    /// Case: a peer matches more loosely than we would
     #[test]
     fn what_the_standard_matches_is_never_dropped(
         key in "[ab0Äßäo*?^ -]{1,8}",

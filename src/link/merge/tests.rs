@@ -41,6 +41,7 @@ fn places(study: &MergedStudy) -> Vec<usize> {
     study.locations.iter().map(|location| location.source).collect()
 }
 
+/// Case: copies with different counts
 #[test]
 fn local_rows_win_field_by_field() {
     let mut here = answer("1.2", "4711", "NORTH", 3);
@@ -107,6 +108,7 @@ fn the_best_location_by_every_rule_in_turn() {
     assert!(studies[0].best_location().is_none());
 }
 
+/// Case: one study UID of two patients
 #[test]
 fn another_patient_under_the_same_uid_is_a_conflict_and_no_copy() {
     let studies = merged([
@@ -123,6 +125,7 @@ fn another_patient_under_the_same_uid_is_a_conflict_and_no_copy() {
     assert_eq!(others, [2, 0]);
 }
 
+/// Case: answers in another order at each site
 #[test]
 fn answers_meet_by_uid_and_never_by_position() {
     let named = |uid: &str, name: &str| StudyAnswer {
@@ -146,6 +149,7 @@ fn answers_meet_by_uid_and_never_by_position() {
     }
 }
 
+/// Case: two sites in two time zones
 #[test]
 fn the_newest_does_not_depend_on_the_zone_of_a_site() {
     let at = |uid: &str, hour, offset| StudyAnswer {
@@ -208,6 +212,7 @@ fn any_answer() -> impl Strategy<Value = (usize, StudyAnswer)> {
 }
 
 proptest! {
+    /// Case: answers in another order at each site
     #[test]
     fn the_order_of_arrival_never_changes_the_result(
         (answers, shuffled) in prop::collection::vec(any_answer(), 0..24)

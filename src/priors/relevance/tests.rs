@@ -316,6 +316,7 @@ fn without_a_study_at_hand_same_is_the_priors_own() {
     );
 }
 
+/// Case: two sites in two time zones
 #[test]
 fn the_newest_does_not_depend_on_the_zone_of_a_site() {
     // In Sydney it is the 10th already, and yet an hour earlier than the study in Lisbon.

@@ -149,6 +149,7 @@ mod tests {
         );
     }
 
+    /// Case: a linked cluster did not answer a viewer's query
     #[test]
     fn names_stand_as_far_as_they_fit() {
         let mut ledger = vec![archive(Outcome::Searched)];

@@ -67,6 +67,7 @@ fn then(mut steps: Vec<Step>, last: Step) -> Vec<Step> {
     steps
 }
 
+/// Case: some sub-operations fail
 #[test]
 fn what_failed_at_one_source_comes_from_the_next() {
     let study = one_series();
@@ -132,6 +133,7 @@ fn an_object_that_is_garbage_is_refused_and_the_others_stay() {
     brought.is(3, 2, Some("B000"), "an object was refused");
 }
 
+/// Case: an object comes twice
 #[test]
 fn an_instance_that_comes_twice_is_stored_once_and_other_data_are_kept_aside() {
     let study = one_series();

@@ -76,6 +76,7 @@ fn an_archive_station_gets_it_by_move() {
     }
 }
 
+/// Case: the move destination is unknown there
 #[test]
 fn a_move_destination_that_is_not_known_is_named_and_got_instead() {
     let study = study(3);
@@ -103,6 +104,7 @@ fn a_move_destination_that_is_not_known_is_named_and_got_instead() {
     }
 }
 
+/// Case: the preferred source has part of the study
 #[test]
 fn what_one_source_lacks_comes_from_the_next() {
     let study = study(4);

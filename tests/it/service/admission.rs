@@ -46,6 +46,7 @@ fn registered_stations_are_answered_and_others_told_why_not() {
     }
 }
 
+/// Case: one site under several AE titles and addresses
 #[test]
 fn two_stations_at_one_address_with_one_title_are_a_tie() {
     let other = Station {

@@ -39,6 +39,7 @@ fn service_with(siteb: u16, change: impl FnOnce(&mut Station)) -> (Service, Fake
     (service, pacs)
 }
 
+/// Case: a linked cluster did not answer a viewer's query
 #[test]
 fn a_site_that_is_missing_is_told_as_it_is_set() {
     let (service, _pacs) = service_with(free_port(), |_| ());
@@ -66,6 +67,7 @@ fn a_site_that_is_missing_is_told_as_it_is_set() {
     assert_eq!(ends(), (0, String::new()));
 }
 
+/// Case: no archive station answers
 #[test]
 fn without_an_archive_it_is_a_failure() {
     let siteb = FakePeer::start(answer([study("1.2")]));
@@ -78,6 +80,9 @@ fn without_an_archive_it_is_a_failure() {
     assert_eq!(seen.values("StudyInstanceUID"), ["1.2"]);
 }
 
+/// Case: a failure status after matches
+/// Case: a peer accepts and then aborts
+/// Case: a peer never answers or answers a byte at a time
 #[test]
 fn a_misbehaving_peer_costs_its_own_answer_alone() {
     let deadline = Duration::from_secs(10);
@@ -141,6 +146,7 @@ fn a_misbehaving_peer_costs_its_own_answer_alone() {
     }
 }
 
+/// Case: a viewer cancels its query
 #[test]
 fn a_cancel_reaches_every_peer() {
     let pacs = FakePeer::start(vec![
@@ -210,6 +216,7 @@ fn a_cancel_reaches_every_peer() {
     were_cancelled(&pacs, 3);
 }
 
+/// Case: a viewer cancels its query
 #[test]
 fn a_limit_of_ours_is_no_cancel() {
     let pacs = FakePeer::start(vec![accept(), Step::AwaitRequest, flood(1000), Step::End(0, "")]);
@@ -226,6 +233,7 @@ fn a_limit_of_ours_is_no_cancel() {
 /// More than the buffers of all sockets between hold.
 const MANY: usize = 60_000;
 
+/// Case: our caller reads slowly
 #[test]
 fn a_slow_caller_costs_nobody_anything() {
     let pacs = FakePeer::start(vec![accept(), Step::AwaitRequest, flood(MANY), Step::End(0, "")]);
@@ -252,6 +260,35 @@ fn a_slow_caller_costs_nobody_anything() {
     assert_eq!(seen.matches.len(), MANY - 1);
 }
 
+/// Case: a reload in the middle of a query
+#[test]
+fn a_reload_lets_a_query_end_as_it_began() {
+    let pacs = FakePeer::start(vec![accept(), Step::AwaitRequest, flood(MANY), Step::End(0, "")]);
+    let service = Service::start(vec![archive("PACS", "PACS", pacs.port), internal("READER")]);
+    let mut reader = Viewer::open(service.port, "READER");
+    reader.begin("STUDY", &["StudyInstanceUID", "PatientName", "StudyDescription"]);
+    reader.next();
+    service.save(|configuration| {
+        configuration
+            .stations
+            .retain(|station| station.name.as_str() == "READER")
+    });
+    service.env.impaxlink(&["reload"]).success();
+    let seen = reader.finish();
+    assert_eq!(
+        (seen.status, seen.matches.len()),
+        (0, MANY - 1),
+        "{}",
+        seen.comment
+    );
+    let next = reader.find(&["StudyInstanceUID"]);
+    assert_eq!(
+        (next.status, next.comment.as_str()),
+        (0xC001, "there is no archive station")
+    );
+}
+
+/// Case: a link keeps failing
 #[test]
 fn a_link_that_keeps_failing_is_left_alone_by_the_service_and_not_by_a_command() {
     let (service, _pacs) = service_with(free_port(), |_| ());
@@ -292,6 +329,7 @@ fn find_entry(document: &Value) -> Option<&Value> {
     }
 }
 
+/// Case: many stations are down at once
 #[test]
 fn many_links_down_at_once_take_one_timeout() {
     let silent: Vec<FakePeer> = (0..20)

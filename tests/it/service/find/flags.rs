@@ -134,6 +134,7 @@ fn external_callers_see_what_was_retrieved_with_the_flag_off() {
     }
 }
 
+/// Case: an open query and a constrained station
 #[test]
 fn a_constrained_link_is_kept_from_open_queries() {
     let sites = Sites::start(36, |configuration| {

@@ -35,6 +35,7 @@ fn of(sites: &Sites, site: &str, id: &str) -> BTreeSet<String> {
     own.map(|study| study.uid.clone()).collect()
 }
 
+/// Case: one person under two IDs
 #[test]
 fn a_viewer_gets_the_persons_studies_under_the_id_it_knows() {
     let sites = sites(81);
@@ -81,6 +82,7 @@ fn a_viewer_gets_the_persons_studies_under_the_id_it_knows() {
     assert_eq!(found(), here);
 }
 
+/// Case: one patient ID of three issuers
 #[test]
 fn another_patient_of_the_same_id_stays_withheld() {
     let sites = sites(82);

@@ -124,6 +124,7 @@ fn a_query_of_the_command_has_what_the_other_cluster_computes() {
     assert!(list.contains(", linked"), "{list}");
 }
 
+/// Case: clusters linked in a ring
 #[test]
 fn an_internal_query_goes_on_in_linked_syntax_and_ends_there() {
     let clusters = clusters(42);

@@ -73,6 +73,7 @@ fn assert_asked(clusters: &[&Cluster], times: &[usize]) {
     assert_eq!(asked, times);
 }
 
+/// Case: clusters linked in a ring
 #[test]
 fn a_to_b_to_a_ends_at_b() {
     let (a, b) = (Cluster::start("SITEA", "1.1"), Cluster::start("SITEB", "1.2"));
@@ -84,6 +85,7 @@ fn a_to_b_to_a_ends_at_b() {
     assert_asked(&[&a, &b], &[2, 2]);
 }
 
+/// Case: clusters linked in a ring
 #[test]
 fn a_to_b_to_c_to_a_ends_at_b() {
     let (a, b, c) = (
@@ -98,6 +100,7 @@ fn a_to_b_to_c_to_a_ends_at_b() {
     assert_asked(&[&a, &b, &c], &[1, 1, 1]);
 }
 
+/// Case: clusters linked in a ring
 #[test]
 fn a_cluster_that_is_taken_for_an_external_station_is_known_by_its_implementation() {
     let (a, b, c) = (

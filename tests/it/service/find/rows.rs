@@ -18,6 +18,8 @@ fn all_linked(configuration: &mut Configuration) {
     }
 }
 
+/// Case: several retrieve AE titles
+/// Case: answers in another order at each site
 #[test]
 fn a_row_has_the_keys_of_the_request_and_no_others() {
     let sites = Sites::start(41, all_linked);
@@ -63,6 +65,7 @@ fn a_row_has_the_keys_of_the_request_and_no_others() {
     }
 }
 
+/// Case: answers in many character sets
 #[test]
 fn text_is_utf_8_or_as_the_caller_wants_it() {
     let sites = Sites::start(42, |configuration| {
@@ -110,6 +113,7 @@ fn text_is_utf_8_or_as_the_caller_wants_it() {
     assert!(latin_beyond_ascii > 0);
 }
 
+/// Case: a key beyond ASCII
 #[test]
 fn a_key_beyond_ascii_passes_in_the_callers_own_character_set() {
     let sites = Sites::start(43, |_| ());
@@ -265,6 +269,7 @@ fn an_identifier_of_no_sense_is_refused_and_the_association_goes_on() {
     reader.release();
 }
 
+/// Case: one patient ID of three issuers
 #[test]
 fn a_bare_patient_id_is_the_local_clusters_own() {
     let sites = Sites::start(46, all_linked);
@@ -293,6 +298,7 @@ fn a_bare_patient_id_is_the_local_clusters_own() {
     assert!(!log.contains(sites.federation.shared_patient_id), "{log}");
 }
 
+/// Case: one study UID of two patients
 #[test]
 fn a_conflict_is_given_once_and_counted() {
     let sites = Sites::start(47, all_linked);

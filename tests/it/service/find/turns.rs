@@ -19,6 +19,7 @@ fn service_in_turn(pacs: &FakePeer, limit: &str, timeout: Duration) -> Service {
     })
 }
 
+/// Case: many callers for one station
 #[test]
 fn callers_wait_their_turn_and_all_are_answered() {
     let pause = Duration::from_millis(200);
@@ -37,6 +38,7 @@ fn callers_wait_their_turn_and_all_are_answered() {
     assert!(begun.elapsed() >= pause * 4, "two at once: {:?}", begun.elapsed());
 }
 
+/// Case: many callers for one station
 #[test]
 fn a_turn_that_never_comes_is_not_waited_for() {
     let flood = Step::Matches(Flood {

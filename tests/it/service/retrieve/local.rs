@@ -44,6 +44,7 @@ fn uids_of(objects: &[Object]) -> Vec<String> {
     uids
 }
 
+/// Case: a move on behalf of a viewer
 #[test]
 fn a_study_goes_to_the_destination_and_to_the_caller() {
     let objects: Vec<Object> = (1..=5)

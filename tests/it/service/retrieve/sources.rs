@@ -57,6 +57,7 @@ pub fn keep(service: &Service, objects: &[Object]) {
     }
 }
 
+/// Case: a move on behalf of a viewer
 #[test]
 fn a_source_without_c_get_sends_to_us_and_we_pass_it_on() {
     let federation = Federation::new(64, 4);

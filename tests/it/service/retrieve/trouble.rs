@@ -74,6 +74,7 @@ fn a_caller_that_vanishes_costs_nothing_more() {
     assert!(store.files().len() < 50);
 }
 
+/// Case: a reload in the middle of a query
 #[test]
 fn a_reload_and_the_end_of_the_service_let_a_move_finish() {
     let store = Storescp::start("STORE", &[]);
