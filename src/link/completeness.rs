@@ -28,7 +28,7 @@ pub fn completeness<'l>(ledger: impl IntoIterator<Item = (Role, &'l LedgerEntry)
             .iter()
             .filter(|(of, _)| role.is_none_or(|role| role == *of))
             .peekable();
-        of_role.peek().is_some() && of_role.all(|(_, entry)| !answered(entry))
+        of_role.peek().is_some() && of_role.all(|(_, entry)| !has_answered(entry))
     };
     if none_answers(Some(Role::Archive)) || none_answers(None) {
         Completeness::Failed
@@ -44,7 +44,8 @@ pub fn completeness<'l>(ledger: impl IntoIterator<Item = (Role, &'l LedgerEntry)
     }
 }
 
-fn answered(entry: &LedgerEntry) -> bool {
+/// Whether the station has answered at all, in full or not.
+pub fn has_answered(entry: &LedgerEntry) -> bool {
     match entry.outcome {
         Outcome::Searched | Outcome::Truncated | Outcome::Cancelled => true,
         Outcome::Failed => entry.matches > 0,

@@ -82,7 +82,7 @@ impl Carrier {
 fn outcome(job: &PrefetchJob, retrieved: &Retrieved) -> JobOutcome {
     let fetched = u32::try_from(retrieved.fetched).unwrap_or(u32::MAX);
     let expected = job.wanted.instances.map_or(1, u64::from).max(1);
-    if retrieved.complete && retrieved.unanswered.is_empty() && retrieved.instances >= expected {
+    if retrieved.complete && retrieved.instances >= expected {
         return JobOutcome::Done { fetched };
     }
     if retrieved.cancelled {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{RetrieveRequest, Unanswered};
+use crate::link::completeness;
 use crate::link::merge::{Merge, Source};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::{Event, LinkedQuery, Request};
@@ -276,12 +277,15 @@ fn sort_out(request: &RetrieveRequest, targets: &[Target], mut asked: Asked, des
         let Some(entry) = asked.entries.remove(&target).filter(|entry| !entry.is_complete()) else {
             continue;
         };
-        let detail = entry.detail.unwrap_or_default();
+        let detail = entry.detail.clone().unwrap_or_default();
         if is_destination {
             found.destination_failed = Some(detail);
-        } else if entry.was_due && !asked.copies.contains_key(&target) {
-            let station = source.station.clone();
-            found.unanswered.push(Unanswered { station, detail });
+        } else {
+            found.unanswered.push(Unanswered {
+                station: source.station.clone(),
+                answered_in_part: completeness::has_answered(&entry),
+                detail,
+            });
         }
     }
     if let Some(here) = targets.iter().position(|target| target.station == destination) {

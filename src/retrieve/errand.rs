@@ -342,7 +342,11 @@ impl<'r> Errand<'r> {
         Retrieved {
             study_instance_uid: self.request.study_instance_uid.clone(),
             station: self.destination.station.name.clone(),
-            complete: missing.is_empty() && all_are_listed && !is_withheld && !there.is_empty(),
+            complete: missing.is_empty()
+                && all_are_listed
+                && !is_withheld
+                && !there.is_empty()
+                && found.unanswered.is_empty(),
             instances: match self.request.dry_run {
                 true => already_there,
                 false => there.len() as u64,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::copies::{Copy, ask, query};
 use super::{Instance, RetrieveRequest, Unanswered};
+use crate::link::completeness;
 use crate::link::policy::{Caller, Narrowing, plan};
 use crate::model::{StationName, Uid};
 
@@ -43,8 +44,11 @@ pub async fn held_here(request: &RetrieveRequest) -> (Vec<Held>, Vec<Unanswered>
         match (asked.copies.remove(&target), asked.entries.remove(&target)) {
             (Some(Copy { instances, .. }), _) => held.push(Held { station, instances }),
             (None, Some(entry)) if !entry.is_complete() => {
-                let detail = entry.detail.unwrap_or_default();
-                unanswered.push(Unanswered { station, detail });
+                unanswered.push(Unanswered {
+                    station,
+                    answered_in_part: completeness::has_answered(&entry),
+                    detail: entry.detail.unwrap_or_default(),
+                });
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ pub struct Retrieved {
     pub study_instance_uid: Uid,
     /// The archive station it was brought to.
     pub station: StationName,
-    /// Whether every wanted instance that any of the sources lists is there.
+    /// Whether every wanted instance is there that any source lists, and every source has answered in full.
     pub complete: bool,
     /// How many of the wanted instances are there now.
     pub instances: u64,
@@ -28,7 +28,7 @@ pub struct Retrieved {
     pub kept_aside: Vec<Uid>,
     /// The sources that were used or tried, in their order.
     pub sources: Vec<SourceReport>,
-    /// Stations that should have said whether they have it, and did not.
+    /// Stations that should have said what they have of it, and did not, or not in full.
     pub unanswered: Vec<Unanswered>,
     /// Stations where the UID stands for another patient: unless they are named, nothing is fetched then.
     pub conflicts: Vec<StationName>,
@@ -55,11 +55,13 @@ impl Retrieved {
     }
 }
 
-/// A station that should have said whether it has the study.
+/// A station that should have said what it has of the study, and did not, or not in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unanswered {
     /// Its name.
     pub station: StationName,
+    /// Whether it answered, but not in full.
+    pub answered_in_part: bool,
     /// Why it did not.
     pub detail: String,
 }

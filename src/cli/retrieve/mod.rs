@@ -28,8 +28,8 @@ use view::{StudyView, worst};
 ///
 /// All stations that the link flags allow are asked what they have. What the archive station has already is not fetched
 /// again, so a retrieve that broke off goes on when it is run once more. What one source lacks comes from the next. In
-/// the end the archive is asked what it has: the exit status is 0 where all is there, 3 where a part is missing, 4 where
-/// no station has the study.
+/// the end the archive is asked what it has: the exit status is 0 where all is there, 3 where a part is missing or a
+/// station that may have more did not answer in full, 4 where no station has the study.
 ///
 /// By C-GET objects come over our own association; by C-MOVE the source sends them to the archive, which it must know.
 ///

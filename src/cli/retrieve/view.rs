@@ -48,6 +48,7 @@ struct SourceView {
 #[derive(Debug, Serialize)]
 struct UnansweredView {
     station: String,
+    answered_in_part: bool,
     detail: String,
 }
 
@@ -55,6 +56,7 @@ impl StudyView {
     pub fn new(retrieved: &Retrieved, dry_run: bool, elapsed: Duration) -> Self {
         let unanswered = retrieved.unanswered.iter().map(|it| UnansweredView {
             station: it.station.to_string(),
+            answered_in_part: it.answered_in_part,
             detail: it.detail.clone(),
         });
         StudyView {
@@ -113,7 +115,7 @@ pub fn status(retrieved: &Retrieved, stopped: Option<Stopped>) -> ExitStatus {
         _ if stopped == Some(Stopped::Interrupted) => ExitStatus::Interrupted,
         _ if retrieved.complete => ExitStatus::Done,
         _ if !retrieved.is_found() && retrieved.unanswered.is_empty() => ExitStatus::NotFound,
-        _ if !retrieved.is_found() || retrieved.instances > 0 => ExitStatus::Partial,
+        _ if !retrieved.is_found() || retrieved.instances + retrieved.fetched > 0 => ExitStatus::Partial,
         _ => ExitStatus::Failed,
     }
 }
@@ -139,7 +141,7 @@ pub fn tell(
     stopped: Option<Stopped>,
 ) -> anyhow::Result<()> {
     let uid = &view.study_instance_uid;
-    if !view.complete && !view.dry_run {
+    if !view.complete && (!view.dry_run || !view.unanswered.is_empty()) {
         ui.warning(&format!("{uid}: {}", closing(view, stopped)));
     }
     for source in &retrieved.sources {
@@ -149,12 +151,6 @@ pub fn tell(
         if let Some(hint) = &source.hint {
             ui.notice(&format!("hint: {hint}"));
         }
-    }
-    for unanswered in &retrieved.unanswered {
-        ui.notice(&format!(
-            "{}  did not say whether it has it: {}",
-            unanswered.station, unanswered.detail
-        ));
     }
     for aside in &retrieved.kept_aside {
         ui.warning(&format!(
@@ -181,8 +177,12 @@ fn closing(view: &StudyView, stopped: Option<Stopped>) -> String {
         Some(Stopped::TimedOut) => "stopped by --timeout; ",
         None => "",
     };
+    let silent: String = view.unanswered.iter().map(unanswered).collect();
     if view.sources.is_empty() && view.instances == 0 {
-        return format!("{why}no station that answered has it");
+        return format!("{why}no station that answered has it{silent}");
+    }
+    if view.dry_run {
+        return format!("INCOMPLETE{silent}");
     }
     let stays = if stopped.is_some() {
         "; what came stays, and is not fetched again"
@@ -190,9 +190,18 @@ fn closing(view: &StudyView, stopped: Option<Stopped>) -> String {
         ""
     };
     format!(
-        "{why}INCOMPLETE at {}: {} instances there, {} missing{stays}",
+        "{why}INCOMPLETE at {}: {} instances there, {} missing{silent}{stays}",
         view.station, view.instances, view.missing
     )
+}
+
+/// What a station did not say, for the one line of a study.
+fn unanswered(view: &UnansweredView) -> String {
+    let what = match view.answered_in_part {
+        true => "answered in part",
+        false => "did not answer",
+    };
+    format!("; {} {what} ({})", view.station, view.detail)
 }
 
 /// Writes what came of all studies.

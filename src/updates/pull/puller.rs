@@ -63,7 +63,7 @@ impl Puller {
                     reason: "the study is being brought, and not listed here yet".to_owned(),
                 },
                 None => Pulled::NotHeld,
-                Some(Unanswered { station, detail }) => Pulled::Lacking {
+                Some(Unanswered { station, detail, .. }) => Pulled::Lacking {
                     reason: format!("{station} does not say whether it has the study: {detail}"),
                 },
             };
@@ -186,7 +186,7 @@ fn shortfall(
 ) -> Option<Pulled> {
     let is_here = match count {
         Some(count) => retrieved.instances >= count as u64,
-        None => retrieved.complete && retrieved.unanswered.is_empty(),
+        None => retrieved.complete,
     };
     if is_here {
         return None;

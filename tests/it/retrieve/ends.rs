@@ -121,6 +121,42 @@ fn a_study_that_nobody_has_is_not_found_unless_somebody_did_not_answer() {
     assert_eq!(item["unanswered"][0]["station"], json!("SITEB"), "{item:#}");
 }
 
+/// Case: a site that may hold more of a study is down when it is retrieved
+#[test]
+fn a_retrieve_is_partial_while_a_site_that_may_hold_more_does_not_answer() {
+    let study = study(1);
+    let source = Orthanc::start("SITEA", [&study]);
+    let env = embedded();
+    add_linked(&env, "SITEA", "SITEA", source.port, &[]);
+    add_linked(&env, "SITEB", "SITEB", free_port(), &[]);
+    let dry = env.impaxlink(&["retrieve", &study.uid, "--dry-run", "-q"]);
+    dry.exits(3);
+    let (run, item) = retrieve(&env, &[&study.uid]);
+    run.exits(3);
+    let state = (&item["complete"], &item["instances"], &item["missing"]);
+    assert_eq!(state, (&json!(false), &json!(2), &json!(0)), "{item:#}");
+    assert_eq!(item["unanswered"][0]["station"], json!("SITEB"), "{item:#}");
+    assert_eq!(
+        item["unanswered"][0]["answered_in_part"],
+        json!(false),
+        "{item:#}"
+    );
+    let quiet = env.impaxlink(&["retrieve", &study.uid, "-q"]);
+    quiet.exits(3);
+    assert_eq!(quiet.stderr.lines().count(), 1, "{quiet:#?}");
+    let told = "INCOMPLETE at PACS: 2 instances there, 0 missing; SITEB did not answer (connection refused";
+    assert!(quiet.stderr.contains(told), "{quiet:#?}");
+    env.impaxlink(&["station", "suspend", "SITEB"]).success();
+    let suspended = env.impaxlink(&["retrieve", &study.uid, "-q"]);
+    suspended.exits(3);
+    assert!(
+        suspended.stderr.contains("SITEB did not answer (suspended"),
+        "{suspended:#?}"
+    );
+    env.impaxlink(&["station", "remove", "SITEB"]).success();
+    assert_eq!(env.impaxlink(&["retrieve", &study.uid, "-q"]).success(), "");
+}
+
 #[test]
 fn several_studies_come_by_a_list_and_quietly() {
     let (one, other) = (
