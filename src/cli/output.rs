@@ -115,9 +115,10 @@ impl Ui {
 
     /// Rows under a heading, columns two spaces apart.
     pub fn table(&mut self, table: Columns) -> io::Result<()> {
+        let has_heading = table.has_heading();
         let text = table.render(terminal_width());
         match text.split_once('\n') {
-            Some((heading, rows)) if self.color && table.has_heading() => {
+            Some((heading, rows)) if self.color && has_heading => {
                 write!(self.out, "{BOLD}{heading}{PLAIN}\n{rows}")
             }
             _ => self.out.write_all(text.as_bytes()),

@@ -1,31 +1,37 @@
-//! Tables for people: columns two spaces apart, fitted to the terminal where there is one.
+//! Tables for people: columns two spaces apart, drawn by `comfy-table`, fitted to the terminal where there is one.
 //!
-//! Invariant: without a width nothing is cut. It is ours, and not a library's, because a thousand rows must not cost
-//! more than reading them: what a general one did with each cell was half of `station list`.
+//! Invariant: nothing is cut. What does not fit the terminal is wrapped, so that an ID can still be read and typed.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
+use unicode_width::UnicodeWidthStr;
 
 /// The space between two columns.
-const GAP: usize = 2;
+const GAP: u16 = 2;
 
-/// No column is cut below so many characters.
+/// No column is made narrower than this by wrapping, nor narrower than its heading.
 const LEAST_WIDTH: usize = 8;
 
 /// The rows of a table.
 pub struct Columns {
+    table: Table,
     right_aligned: Vec<bool>,
     has_heading: bool,
-    rows: Vec<Vec<String>>,
 }
 
 impl Columns {
     /// A table with this heading, or without one; a heading that ends in `>` aligns its column to the right.
     pub fn new(heading: &[&str]) -> Self {
-        let name = |name: &&str| name.trim_end_matches('>').to_owned();
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        if !heading.is_empty() {
+            let names = heading.iter().map(|name| name.trim_end_matches('>'));
+            table.set_header(names.collect::<Vec<_>>());
+        }
         Columns {
+            table,
             right_aligned: heading.iter().map(|name| name.ends_with('>')).collect(),
             has_heading: !heading.is_empty(),
-            rows: Vec::from_iter((!heading.is_empty()).then(|| heading.iter().map(name).collect())),
         }
     }
 
@@ -34,7 +40,8 @@ impl Columns {
     where
         I: IntoIterator<Item = String>,
     {
-        self.rows.push(cells.into_iter().collect());
+        let cells = cells.into_iter().map(Cell::new_owned);
+        self.table.add_row(cells.collect::<Vec<_>>());
     }
 
     /// Whether the first line is a heading.
@@ -42,78 +49,48 @@ impl Columns {
         self.has_heading
     }
 
-    /// The lines, each ended by a line feed and without space before it; cut to `width` where one is given.
-    pub fn render(&self, width: Option<usize>) -> String {
-        let mut widths = self.widths();
-        if let Some(width) = width {
-            fit(&mut widths, width);
+    /// The lines, each ended by a line feed and without space before it; wrapped to `width` where one is given.
+    pub fn render(mut self, width: Option<usize>) -> String {
+        if self.table.is_empty() && !self.has_heading {
+            return String::new();
         }
-        let mut text =
-            String::with_capacity(self.rows.len() * (widths.iter().sum::<usize>() + GAP * widths.len()));
-        for row in &self.rows {
-            self.render_row(row, &widths, &mut text);
+        self.align();
+        match width.and_then(|width| u16::try_from(width).ok()) {
+            Some(width) => self.fit(width),
+            None => {
+                self.table.set_content_arrangement(ContentArrangement::Disabled);
+            }
         }
+        let mut text = self.table.trim_fmt();
+        text.push('\n');
         text
     }
 
-    fn widths(&self) -> Vec<usize> {
-        let mut widths = Vec::new();
-        for row in &self.rows {
-            widths.resize(widths.len().max(row.len()), 0);
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.width());
+    fn align(&mut self) {
+        let last = self.table.column_count().saturating_sub(1);
+        for (place, column) in self.table.column_iter_mut().enumerate() {
+            column.set_padding((0, if place == last { 0 } else { GAP }));
+            if self.right_aligned.get(place) == Some(&true) {
+                column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        widths
     }
 
-    fn render_row(&self, row: &[String], widths: &[usize], text: &mut String) {
-        let start = text.len();
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let cell_width = cell.width();
-            let space = width.saturating_sub(cell_width);
-            if self.right_aligned.get(column) == Some(&true) {
-                text.extend(std::iter::repeat_n(' ', space));
-            }
-            if cell_width <= *width {
-                text.push_str(cell);
-            } else {
-                push_cut(cell, *width, text);
-            }
-            if self.right_aligned.get(column) != Some(&true) {
-                text.extend(std::iter::repeat_n(' ', space));
-            }
-            text.extend(std::iter::repeat_n(' ', GAP));
+    fn fit(&mut self, width: u16) {
+        let natural = self.table.column_max_content_widths();
+        let headings = self.table.header().map_or_else(Vec::new, |heading| {
+            heading.cell_iter().map(|cell| cell.content().width()).collect()
+        });
+        for (place, column) in self.table.column_iter_mut().enumerate() {
+            let natural = natural.get(place).copied().unwrap_or_default();
+            let heading = headings.get(place).copied().unwrap_or_default();
+            let least = natural.min(u16::try_from(heading.max(LEAST_WIDTH)).unwrap_or(natural));
+            let padding = column.padding_width();
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least + padding)));
         }
-        text.truncate(start + text.get(start..).map_or(0, |line| line.trim_end().len()));
-        text.push('\n');
+        self.table.set_content_arrangement(ContentArrangement::Dynamic);
+        self.table.set_width(width);
     }
-}
-
-/// Takes from the widest columns until all fit into `width`, or none can be cut further.
-fn fit(widths: &mut [usize], width: usize) {
-    let gaps = GAP * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > width {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > LEAST_WIDTH => *widest -= 1,
-            _ => break,
-        }
-    }
-}
-
-/// As much of `cell` as fits into `width` with an ellipsis after it, and the space that is left.
-fn push_cut(cell: &str, width: usize, text: &mut String) {
-    let mut left = width.saturating_sub(1);
-    for character in cell.chars() {
-        let needed = character.width().unwrap_or(0);
-        if needed > left {
-            break;
-        }
-        left -= needed;
-        text.push(character);
-    }
-    text.push('…');
-    text.extend(std::iter::repeat_n(' ', left));
 }
 
 #[cfg(test)]
@@ -135,14 +112,25 @@ mod tests {
     }
 
     #[test]
-    fn the_widest_column_is_cut_to_the_terminal() {
+    fn what_does_not_fit_the_terminal_is_wrapped_and_not_cut() {
         let text = table().render(Some(30));
         assert!(text.lines().all(|line| line.width() <= 30), "{text}");
-        assert!(text.contains("A         412  DOE^JANE^OF^A^…"), "{text}");
+        let last_column = text.lines().skip(2).filter_map(|line| line.get(15..));
+        assert_eq!(
+            last_column.collect::<String>(),
+            "DOE^JANE^OF^A^VERY^LONG^NAME",
+            "{text}"
+        );
     }
 
     #[test]
-    fn a_narrow_terminal_does_not_cut_to_nothing() {
-        assert!(table().render(Some(3)).contains("SITEB"));
+    fn a_narrow_terminal_leaves_headings_and_short_cells_whole() {
+        let text = table().render(Some(3));
+        assert!(text.contains("SITEB") && text.contains("IMAGES"), "{text}");
+    }
+
+    #[test]
+    fn without_rows_and_heading_there_is_nothing() {
+        assert_eq!(Columns::new(&[]).render(None), "");
     }
 }
