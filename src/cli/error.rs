@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::archive::ArchiveError;
 use crate::link::completeness::Completeness;
-use crate::model::Invalid;
+use crate::model::{Invalid, shorten};
 use crate::service::ServeError;
 use crate::service::control::ControlError;
 use crate::store::{ErrorClass, ServiceLockError, StoreError, VerifyError};
@@ -147,12 +147,17 @@ fn print_error(message: &str, hint: Option<&str>) {
     }
 }
 
-/// What came from a peer or a file never steers the terminal, and stays on one line.
+/// What came from a peer or a file never steers the terminal, and stays on one line. A word that is longer than any
+/// path or UID is cut.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    let words = text.split(|c: char| c.is_control() || c == ' ');
+    let words: Vec<String> = words.map(|word| shorten(word, MAX_WORD)).collect();
+    shorten(&words.join(" "), MAX_MESSAGE)
 }
+
+/// The longest word and the longest message that an error shows, in characters.
+const MAX_WORD: usize = 400;
+const MAX_MESSAGE: usize = 4000;
 
 /// The exit status and hint of the first cause that has one.
 fn classify(error: &anyhow::Error) -> (ExitStatus, Option<String>) {

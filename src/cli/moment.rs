@@ -5,7 +5,7 @@
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ZonedDateTime};
+use jiff::{Timestamp, Unit, ZonedDateTime};
 
 use crate::model::{DateRange, parse_duration};
 
@@ -26,8 +26,13 @@ pub fn parse_future(text: &str) -> Result<Timestamp, String> {
     if moment <= now.timestamp() {
         Err(format!("invalid time {text:?}: it has passed already"))
     } else {
-        Ok(moment)
+        Ok(to_the_second(moment))
     }
+}
+
+/// Nobody means a fraction of a second.
+fn to_the_second(moment: Timestamp) -> Timestamp {
+    moment.round(Unit::Second).unwrap_or(moment)
 }
 
 fn past(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
@@ -89,6 +94,11 @@ fn midnight(range: DateRange, zone: TimeZone) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_suspension_is_a_whole_second() {
+        assert_eq!(parse_future("2h").unwrap().subsec_nanosecond(), 0);
+    }
 
     #[test]
     fn reads_moments_that_have_passed() {

@@ -4,6 +4,9 @@
 
 use std::fmt;
 
+/// The most characters of a value that an error repeats.
+const MAX_VALUE: usize = 120;
+
 /// A value that breaks the rule of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
@@ -16,13 +19,21 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// An error for `value`, which was meant to be a `field` and breaks `rule`.
+    /// An error for `value`, which was meant to be a `field` and breaks `rule`. A long value is cut.
     pub fn new(field: &'static str, value: &str, rule: impl Into<String>) -> Self {
         Invalid {
             field,
-            value: value.to_owned(),
+            value: shorten(value, MAX_VALUE),
             rule: rule.into(),
         }
+    }
+}
+
+/// The beginning of `text`, with an ellipsis where it has more than `most` characters.
+pub fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
     }
 }
 
@@ -33,3 +44,18 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_not_repeated_whole() {
+        let error = Invalid::new("AE title", &"Ä".repeat(100_000), "it is too long").to_string();
+        assert!(
+            error.len() < 300 && error.contains("Ä…\": it is too long"),
+            "{error}"
+        );
+        assert_eq!(shorten("ÄÖ", 2), "ÄÖ");
+    }
+}

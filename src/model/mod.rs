@@ -55,7 +55,7 @@ pub use fingerprint::Fingerprint;
 pub use host::{Endpoint, Host, parse_port};
 pub use implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 pub use in_full::in_full;
-pub use invalid::Invalid;
+pub use invalid::{Invalid, shorten};
 pub use issued_id::IssuedId;
 pub use ledger::{LedgerEntry, Outcome, is_complete};
 pub use link_flags::LinkFlags;

@@ -156,6 +156,14 @@ fn a_refusal_is_parked_and_the_queue_goes_on() {
         "{why}"
     );
     assert_eq!(b.comments(STUDY), None);
+    let removed = a.service.env.impaxlink(&["station", "remove", "SITEB"]);
+    let why = "updates for SITEB are not delivered: 0 queued, 1 parked";
+    assert!(
+        removed.status == Some(1) && removed.stderr.contains(why),
+        "{removed:#?}"
+    );
+    let removed = a.service.env.impaxlink(&["station", "remove", "SITEB", "--yes"]);
+    removed.success();
 }
 
 #[test]
@@ -241,6 +249,13 @@ fn without_a_service_a_command_sends_itself() {
     );
     let remove = a.service.env.impaxlink(&["station", "remove", "SITEB"]);
     assert_eq!(remove.status, Some(1), "{}", remove.stderr);
+    let dry_run = ["station", "remove", "SITEB", "--dry-run"];
+    let dry_run = a.service.env.impaxlink(&dry_run);
+    assert_eq!(
+        (dry_run.status, dry_run.stderr),
+        (Some(1), remove.stderr),
+        "a dry run promises nothing that the real one refuses"
+    );
     b.restart();
     a.service.env.impaxlink(&["updates", "send"]).success();
     assert_eq!(b.comments(STUDY).as_deref(), Some("nobody there"));

@@ -59,7 +59,7 @@ pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
     }
     messages.sort_by_key(|message| std::cmp::Reverse(message.number));
     if messages.is_empty() && ui.format() == Format::Table {
-        ui.notice("no such HL7 messages");
+        ui.notice("no HL7 message matches");
     }
     view::write(ui, &messages)?;
     Ok(ExitStatus::Done)

@@ -53,7 +53,7 @@ pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
         }
         Format::Csv => ui.csv(&HEADING, ledgers.iter().map(cells))?,
         Format::DicomJson => return Err(ui.refuse_format()),
-        Format::Table if ledgers.is_empty() => ui.notice("no such query"),
+        Format::Table if ledgers.is_empty() => ui.notice("no linked query matches"),
         Format::Table => table(ui, &ledgers)?,
     }
     if ledgers.len() == args.limit as usize && args.limit != 0 {

@@ -80,7 +80,6 @@ struct Whom {
     #[arg(long, value_name = "ID", value_parser = patient_id)]
     patient_id: Option<PatientIdKey>,
     /// All who are scheduled on this day: today, tomorrow, a date or a range
-    /// All who are scheduled on this day: today, tomorrow, a date or a range
     #[arg(long, value_name = "DATE", value_parser = occasions::days)]
     worklist: Option<DateRange>,
 }

@@ -1,4 +1,5 @@
-//! `station remove`: takes stations off the store. A rollback brings them back.
+//! `station remove`: removes stations from the configuration. A rollback brings them back, but not the updates that
+//! waited for them: a station with undelivered updates is removed with `--yes` alone.
 
 use clap_complete::ArgValueCompleter;
 
@@ -8,7 +9,7 @@ use crate::cli::complete;
 use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 
-/// Take a station off the store.
+/// Remove a station.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink station remove SITEB --reason 'site closed'\n  \
@@ -21,7 +22,7 @@ pub struct RemoveArgs {
     /// Succeed and change nothing where there is no such station
     #[arg(long)]
     if_exists: bool,
-    /// Remove it also where updates still wait to be sent to it; they are lost
+    /// Remove it even if updates for it are not delivered yet; they are lost
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -30,8 +31,8 @@ pub struct RemoveArgs {
 
 /// Runs the command.
 pub fn run(ui: &mut Ui, args: RemoveArgs) -> anyhow::Result<ExitStatus> {
-    if !args.yes && !args.change.dry_run {
-        refuse_queued(ui, &args.names)?;
+    if !args.yes {
+        refuse_undelivered(ui, &args.names)?;
     }
     let subjects: Vec<String> = args.names.iter().map(|name| format!("station {name}")).collect();
     change::save(ui, &args.change, &subjects, |configuration| {
@@ -50,25 +51,22 @@ pub fn run(ui: &mut Ui, args: RemoveArgs) -> anyhow::Result<ExitStatus> {
     })
 }
 
-/// Refuses to remove a station for which updates wait.
-fn refuse_queued(ui: &Ui, names: &[String]) -> anyhow::Result<()> {
+/// Refuses to remove a station for which updates are queued, or parked because it refused them.
+fn refuse_undelivered(ui: &Ui, names: &[String]) -> anyhow::Result<()> {
     let Some(store) = change::store_if_any(ui)? else {
         return Ok(());
     };
     let lengths = store.queue_lengths()?;
-    let queued = |name: &String| {
-        lengths
-            .iter()
-            .find(|(station, length)| station.as_str() == name && length.queued > 0)
+    let undelivered = |name: &String| {
+        let of_station = lengths.iter().find(|(station, _)| station.as_str() == name);
+        of_station.filter(|(_, length)| length.queued + length.parked > 0)
     };
-    match names.iter().find_map(queued) {
-        None => Ok(()),
-        Some((station, length)) => {
-            let message = format!("{} updates wait to be sent to {station}", length.queued);
-            let problem = Problem::new(ExitStatus::Failed, message);
-            Err(problem
-                .hint("'impaxlink updates send' sends them; --yes removes it all the same")
-                .into())
-        }
-    }
+    let Some((station, length)) = names.iter().find_map(undelivered) else {
+        return Ok(());
+    };
+    let (queued, parked) = (length.queued, length.parked);
+    let message = format!("updates for {station} are not delivered: {queued} queued, {parked} parked");
+    let problem = Problem::new(ExitStatus::Failed, message);
+    let hint = "'impaxlink updates list' shows them, 'impaxlink updates send' sends them; --yes removes the station and drops them";
+    Err(problem.hint(hint).into())
 }
