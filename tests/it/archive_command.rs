@@ -128,3 +128,23 @@ fn an_unreadable_path_is_named_and_fails() {
     let run = env.impaxlink(&["config", "set", "archive.path", "relative"]);
     assert_eq!(run.status, Some(2), "{run:#?}");
 }
+
+#[test]
+fn a_quiet_import_says_nothing_when_all_is_well_and_one_line_otherwise() {
+    let env = Env::new();
+    add_embedded(&env);
+    let folder = files(&env, &[Object::new(1), Object::new(2)]);
+    fs::write(env.path().join("incoming/notes.txt"), "no DICOM").unwrap();
+    let run = env.impaxlink(&["archive", "import", &folder, "-q"]);
+    assert_eq!((run.status, &*run.stdout, &*run.stderr), (Some(0), "", ""));
+    let named = env.impaxlink(&["archive", "import", &folder]);
+    assert!(named.stderr.contains("notes.txt: not a DICOM file"), "{named:#?}");
+    for number in 3..6 {
+        let whole = dicom_file(&Object::new(number));
+        let cut = &whole[..whole.len() - 20];
+        fs::write(env.path().join(format!("incoming/cut{number}.dcm")), cut).unwrap();
+    }
+    let run = env.impaxlink(&["archive", "import", &folder, "-q"]);
+    let line = "archive import: 3 damaged DICOM files and 0 unreadable files were not taken, 0 stored\n";
+    assert_eq!((run.status, &*run.stdout, &*run.stderr), (Some(1), "", line));
+}

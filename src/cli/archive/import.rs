@@ -1,6 +1,6 @@
 //! `archive import`: files and folders taken into the embedded archive.
 //!
-//! Invariant: each file that is DICOM and could not be taken is named, and the status says that there was one.
+//! Invariant: each file that is not taken is named, unless quiet; the status says whether a DICOM file is among them.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
     let is_news = relay_targets(&configuration, None).next().is_some();
     let counts = archive.import(&args.paths, is_news, |path, imported, counts| {
         if let Some(notice) = notice(path, imported) {
-            progress.suspend(|| ui.warning(&notice));
+            progress.suspend(|| ui.notice(&notice));
         }
         if !progress.is_hidden() {
             progress.set_message(so_far(counts));
@@ -87,18 +87,22 @@ pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
         ControlFlow::Continue(())
     })?;
     progress.finish_and_clear();
-    tell(ui, &counts.into())?;
+    write_counts(ui, &counts.into())?;
     if !configuration.stations.iter().any(|station| station.is_embedded()) {
         ui.notice(
             "note: no query finds these studies yet ('impaxlink station add OWN --kind archive --embedded')",
         );
     }
-    let all_taken = counts.damaged == 0 && counts.unreachable == 0;
-    Ok(if all_taken {
-        ExitStatus::Done
-    } else {
-        ExitStatus::Failed
-    })
+    if counts.damaged + counts.unreachable == 0 {
+        return Ok(ExitStatus::Done);
+    }
+    if ui.is_quiet() {
+        ui.warning(&format!(
+            "archive import: {} damaged DICOM files and {} unreadable files were not taken, {} stored",
+            counts.damaged, counts.unreachable, counts.stored
+        ));
+    }
+    Ok(ExitStatus::Failed)
 }
 
 /// What people should know of one file.
@@ -110,7 +114,8 @@ fn notice(path: &Path, imported: &Imported) -> Option<String> {
         )),
         Imported::Damaged(error) => Some(format!("{path}: not taken: {}", visible(&in_full(error)))),
         Imported::Unreachable(error) => Some(visible(&in_full(error))),
-        Imported::Taken(_) | Imported::NotDicom | Imported::Directory => None,
+        Imported::NotDicom => Some(format!("{path}: not a DICOM file")),
+        Imported::Taken(_) | Imported::Directory => None,
     }
 }
 
@@ -120,7 +125,7 @@ fn so_far(counts: &ImportCounts) -> String {
     format!("{} stored, {others} others, {bad} not taken", counts.stored)
 }
 
-fn tell(ui: &mut Ui, view: &ImportView) -> anyhow::Result<()> {
+fn write_counts(ui: &mut Ui, view: &ImportView) -> anyhow::Result<()> {
     let cells = view.cells();
     match ui.format() {
         Format::Json | Format::Ndjson => ui.json(&Document::new(view))?,
@@ -129,6 +134,7 @@ fn tell(ui: &mut Ui, view: &ImportView) -> anyhow::Result<()> {
             ui.csv(&cells.map(|(name, _)| name), [values])?;
         }
         Format::DicomJson => return Err(ui.refuse_format()),
+        Format::Table if ui.is_quiet() => {}
         Format::Table => {
             let mut table = Columns::new(&[]);
             for (name, count) in cells
