@@ -23,18 +23,21 @@ pub struct PatientAnswer {
     /// The ID, where it came back.
     pub id: Option<String>,
     domain: IssuerDomain,
+    /// Whether the answer names the issuer of the ID.
+    pub names_issuer: bool,
     name: Option<String>,
     birth_date: Option<Date>,
     sex: Option<String>,
 }
 
 impl PatientAnswer {
-    /// Gives a study of this patient what an answer at study level may leave out in Patient Root.
-    pub fn complete(&self, study: &mut StudyAnswer) {
+    /// Gives a study of this patient what an answer at study level may leave out in Patient Root. `names_issuer` is
+    /// whether that answer names the issuer.
+    pub fn complete(&self, study: &mut StudyAnswer, names_issuer: bool) {
         if study.patient_id.id.is_empty() {
             study.patient_id.id = self.id.clone().unwrap_or_default();
         }
-        if let IssuerDomain::Inferred(_) = study.patient_id.domain {
+        if !names_issuer {
             study.patient_id.domain = self.domain.clone();
         }
         study.patient_name = study.patient_name.take().or_else(|| self.name.clone());
@@ -143,8 +146,7 @@ impl AnswerReader {
             tags::RETRIEVE_AE_TITLE => answer.retrieve_ae_titles = ae_titles(value),
             tags::PATIENT_ID => answer.patient_id.id = self.text(value, VR::LO).unwrap_or_default(),
             tags::ISSUER_OF_PATIENT_ID => {
-                let issuer = self.text(value, VR::LO).and_then(|text| text.parse().ok());
-                if let Some(issuer) = issuer {
+                if let Some(issuer) = self.text(value, VR::LO).and_then(|text| text.parse().ok()) {
                     answer.patient_id.domain = IssuerDomain::Named(issuer);
                 }
             }
@@ -159,15 +161,26 @@ impl AnswerReader {
     pub fn patient(&mut self, data_set: &DataSet) -> PatientAnswer {
         self.begin(data_set);
         let value = |tag| data_set.element(tag).unwrap_or_default();
-        let issuer = self.text(value(tags::ISSUER_OF_PATIENT_ID), VR::LO);
-        let issuer = issuer.and_then(|text| text.parse().ok());
+        let issuer = self.issuer(data_set);
         PatientAnswer {
             id: self.text(value(tags::PATIENT_ID), VR::LO),
+            names_issuer: issuer.is_some(),
             domain: issuer.map_or_else(|| self.domain.clone(), IssuerDomain::Named),
             name: self.text(value(tags::PATIENT_NAME), VR::PN),
             birth_date: date(trim_padding(value(tags::PATIENT_BIRTH_DATE))),
             sex: self.text(value(tags::PATIENT_SEX), VR::CS),
         }
+    }
+
+    /// Whether an answer names the issuer of its patient ID.
+    pub fn names_issuer(&mut self, data_set: &DataSet) -> bool {
+        self.begin(data_set);
+        self.issuer(data_set).is_some()
+    }
+
+    fn issuer(&mut self, data_set: &DataSet) -> Option<Issuer> {
+        let value = data_set.element(tags::ISSUER_OF_PATIENT_ID)?;
+        self.text(value, VR::LO)?.parse().ok()
     }
 
     /// Reads an answer at series level; `None` where it has no series UID.

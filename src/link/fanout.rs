@@ -51,7 +51,7 @@ pub struct Request {
     pub tls: LinkTls,
     /// The embedded archive, should a station be it.
     pub archive: EmbeddedArchive,
-    /// What clusters have said of the studies of the local archives; `None` where that is nothing.
+    /// What is on record of studies; `None` where that is nothing, or does not matter.
     pub states: Option<StudyStates>,
     /// How long the whole query may take.
     pub timeout: Option<Duration>,

@@ -1,10 +1,12 @@
 //! The query as one station is asked it: by every ID that the cross-reference knows of the patient there.
 //!
 //! A station is asked by the caller's own keys, and by the patient's other IDs as far as it may use them: those of its
-//! issuers, or all where nobody has named its issuers.
+//! issuers, or all where nobody has named its issuers. Archives of the local cluster are asked by all: copies are there
+//! under the IDs that they had where they came from.
 //!
-//! Invariants: an answer to an ID that the caller did not give is taken only where it names the issuer of that ID, or
-//! the station is known to have no other: never guessed. Only an ID without wildcards is looked up.
+//! Invariants: an answer to an ID that the caller did not give is taken only where it names the issuer of that ID, the
+//! station is known to have no other, or a record says that the study was delivered under that ID: never guessed. Only an
+//! ID without wildcards is looked up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,27 +48,28 @@ impl AskedPerson {
     pub fn is(&self, patient: &PatientId) -> bool {
         self.0.contains(patient)
     }
+}
 
-    /// The IDs by which the person may be known at `station`, each once.
-    fn ids_at(&self, station: &Station, local: Option<&Issuer>) -> Vec<String> {
-        let issuers: Vec<&Issuer> = match &station.issuers[..] {
-            [] if station.kind == Kind::Archive => local.into_iter().collect(),
-            issuers => issuers.iter().collect(),
-        };
-        let is_used = |identity: &&PatientId| match &identity.domain {
-            IssuerDomain::Named(issuer) => issuers.is_empty() || issuers.contains(&issuer),
-            IssuerDomain::Inferred(_) => false,
-        };
-        let mut ids: Vec<String> = self
-            .0
-            .iter()
-            .filter(is_used)
-            .map(|known| known.id.clone())
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+/// The issuers whose IDs a station is asked by; empty for all. To an archive of the local cluster copies are delivered
+/// under the IDs that they have elsewhere.
+fn issuers_used_at(station: &Station) -> &[Issuer] {
+    match station.kind {
+        Kind::Archive => &[],
+        _ => &station.issuers,
     }
+}
+
+/// The IDs among `identities` by which a station is asked that uses these issuers, each once.
+fn ids_of_issuers(identities: &[PatientId], issuers: &[Issuer]) -> Vec<String> {
+    let is_used = |identity: &&PatientId| match &identity.domain {
+        IssuerDomain::Named(issuer) => issuers.is_empty() || issuers.contains(issuer),
+        IssuerDomain::Inferred(_) => false,
+    };
+    let used = identities.iter().filter(is_used);
+    let mut ids: Vec<String> = used.map(|known| known.id.clone()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// The persons of an ID: of its issuer, or of those who are meant by a bare one.
@@ -95,7 +98,11 @@ pub(super) struct Question {
     pub(super) person: AskedPerson,
     /// The person's IDs there.
     ids: Vec<String>,
-    /// What clusters have said of studies, where that matters to this station's answers.
+    /// The issuers whose IDs the station is asked by; empty for all.
+    issuers: Vec<Issuer>,
+    /// Whether the station is an archive of the local cluster.
+    pub(super) is_to_local_archive: bool,
+    /// What is on record of studies, where that matters to this station's answers.
     pub(super) states: Option<QueryStates>,
 }
 
@@ -111,15 +118,13 @@ pub(super) struct Part {
 
 impl Question {
     /// The question for `station`.
-    pub(super) fn new(
-        query: Arc<Query>,
-        cross_reference: Arc<CrossReference>,
-        station: &Station,
-        local: Option<&Issuer>,
-    ) -> Self {
+    pub(super) fn new(query: Arc<Query>, cross_reference: Arc<CrossReference>, station: &Station) -> Self {
         let person = AskedPerson::of(&query, &cross_reference);
+        let issuers = issuers_used_at(station);
         Question {
-            ids: person.ids_at(station, local),
+            ids: ids_of_issuers(&person.0, issuers),
+            issuers: issuers.to_vec(),
+            is_to_local_archive: station.kind == Kind::Archive,
             states: None,
             person,
             query,
@@ -177,17 +182,23 @@ impl Question {
         else {
             return Vec::new();
         };
-        let mut studies_of: BTreeMap<Option<&str>, Vec<Uid>> = BTreeMap::new();
+        let mut studies_of: BTreeMap<Option<String>, Vec<Uid>> = BTreeMap::new();
         for (study, patient) in &states.found {
-            let patient_id = (root == Root::Patient).then_some(patient.id.as_str());
-            studies_of.entry(patient_id).or_default().push(study.clone());
+            let ids = match (root, states.identities(patient)) {
+                (Root::Patient, identities) if identities.is_empty() => vec![Some(patient.id.clone())],
+                (Root::Patient, identities) => {
+                    let ids = ids_of_issuers(&identities, &self.issuers);
+                    ids.into_iter().map(Some).collect()
+                }
+                _ => vec![None],
+            };
+            for id in ids {
+                studies_of.entry(id).or_default().push(study.clone());
+            }
         }
-        let part = |(patient_id, study_uids): (Option<&str>, Vec<Uid>)| Part {
+        let part = |(patient_id, study_uids): (Option<String>, Vec<Uid>)| Part {
             query: Query {
-                patient_id: patient_id.map(|id| PatientIdKey {
-                    id: id.to_owned(),
-                    issuer: None,
-                }),
+                patient_id: patient_id.map(|id| PatientIdKey { id, issuer: None }),
                 study_uids,
                 ..states.query_by_state(&self.query)
             },
@@ -248,8 +259,7 @@ mod tests {
 
     /// The IDs of the parts; `None` for the one by a global patient ID.
     fn asked(query: Query, station: &Station, root: Root) -> Result<Vec<Option<String>>, KeyError> {
-        let local: Issuer = "NORTH".parse().unwrap();
-        let question = Question::new(Arc::new(query), Arc::new(known()), station, Some(&local));
+        let question = Question::new(Arc::new(query), Arc::new(known()), station);
         let parts = question.parts(root)?;
         Ok(parts
             .into_iter()
@@ -267,6 +277,7 @@ mod tests {
         assert_eq!(ids("4711", Kind::External, &["HARBOUR"]), ["4711", "88"]);
         assert_eq!(ids("4711^^^NORTH", Kind::External, &["HARBOUR"]), ["4711", "88"]);
         assert_eq!(ids("88^^^HARBOUR", Kind::Archive, &[]), ["88", "4711", "4712"]);
+        assert_eq!(ids("4711", Kind::Archive, &["NORTH"]), ["4711", "4712", "88"]);
         assert_eq!(ids("4711", Kind::External, &[]), ["4711", "4712", "88"]);
         assert_eq!(ids("4711", Kind::External, &["VALLEY"]), ["4711"]);
     }

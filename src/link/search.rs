@@ -13,7 +13,6 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::dimse::{DataSet, Error, Status};
 use crate::model::{IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, Uid};
-use crate::store::StatedStudy;
 
 use super::answer::{AnswerReader, PatientAnswer};
 use super::conversation::{Interrupt, Unaskable};
@@ -24,7 +23,7 @@ use super::identifier::{Keys, describe};
 use super::keys::{Root, check_number, image_keys, patient_keys, series_keys, study_keys};
 use super::question::{Part, Question};
 use super::respondent::{Dialogue, Found, Respondent};
-use super::stated::{QueryStates, StatedValue};
+use super::stated::{QueryStates, StatedValue, StudyRecords};
 use super::stop::{Stop, StopSignal};
 
 /// The most patients whose studies are asked for in Patient Root.
@@ -67,6 +66,9 @@ pub(super) struct Notes {
     pub(super) counts: Vec<u64>,
     /// How many answers were left out because they are of another issuer than the caller named.
     pub(super) of_other_issuers: u64,
+    /// How many answers of an archive of the local cluster were left out because they were found by the ID that the patient
+    /// has elsewhere, and nothing says that it is not a local patient's.
+    pub(super) of_unknown_patients: u64,
     /// Keywords of the keys that the station ignored.
     pub(super) ignored_keys: Vec<String>,
     /// By how many IDs it was asked that the caller did not give.
@@ -245,14 +247,20 @@ impl<'s> Search<'s> {
         &mut self,
         data_set: &DataSet,
         patient: Option<&PatientAnswer>,
-        said: Option<(&QueryStates, &[StatedStudy])>,
+        said: Option<(&QueryStates, &StudyRecords)>,
     ) -> Option<(StudyAnswer, Vec<StatedValue>)> {
         let Some(mut study) = self.reader.study(data_set) else {
             self.entry.dropped += 1;
             return None;
         };
+        let mut names_issuer = self.reader.names_issuer(data_set);
         if let Some(patient) = patient {
-            patient.complete(&mut study);
+            patient.complete(&mut study, names_issuer);
+            names_issuer |= patient.names_issuer;
+        }
+        let delivered = said.and_then(|(_, records)| records.delivered_as(&study));
+        if let Some(delivered) = delivered.filter(|_| !names_issuer) {
+            study.patient_id = delivered.clone();
         }
         self.question.complete(&mut study);
         let is_persons = self.is_by_state || self.question.person.is(&study.patient_id);
@@ -271,7 +279,10 @@ impl<'s> Search<'s> {
         };
         if !is_persons && self.takes_only_person {
             self.entry.filtered += 1;
-            self.notes.of_other_issuers += 1;
+            match self.question.is_to_local_archive {
+                true => self.notes.of_unknown_patients += 1,
+                false => self.notes.of_other_issuers += 1,
+            }
             return None;
         }
         if let Verdict::Drop(keyword) = filter.judge(&study, further) {

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use crate::dimse::{Status, StatusClass};
 use crate::model::{
-    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, CrossReference, Kind, LedgerEntry, Outcome, Query,
-    Station, in_full, show_duration,
+    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, CrossReference, LedgerEntry, Outcome, Query, Station,
+    in_full, show_duration,
 };
 use crate::store::{LinkOutcome, LinkReport};
 
@@ -45,7 +45,7 @@ pub(super) struct Session {
     pub(super) cross_reference: Arc<CrossReference>,
     pub(super) tls: LinkTls,
     pub(super) archive: EmbeddedArchive,
-    /// What clusters have said of the studies of a local archive.
+    /// What is on record of studies.
     pub(super) states: Option<StudyStates>,
     /// How often its link has failed before, without a success since.
     pub(super) failures_in_a_row: u32,
@@ -91,7 +91,7 @@ impl Session {
         let local = settings.issuer();
         let reader = AnswerReader::new(station, local.as_ref());
         let (query, known) = (Arc::clone(&self.query), Arc::clone(&self.cross_reference));
-        let mut question = Question::new(query, known, station, local.as_ref());
+        let mut question = Question::new(query, known, station);
         if let Err(interrupt) = self.state(&mut question, station).await {
             entry.outcome = outcome(&interrupt, 0);
             entry.detail = Some(describe(&interrupt, station, &calling(station, settings)));
@@ -139,11 +139,11 @@ impl Session {
         self.ended(entry, report)
     }
 
-    /// Lets the question know what clusters have said of studies, where an archive of the local cluster is asked.
+    /// Gives the question what is on record of studies.
     async fn state(&self, question: &mut Question, station: &Station) -> Result<(), Interrupt> {
-        if let Some(states) = self.states.as_ref().filter(|_| station.kind == Kind::Archive) {
+        if let Some(states) = &self.states {
             let (person, known) = (question.person.clone(), Arc::clone(&question.cross_reference));
-            let stated = states.of_query(&question.query, person, known).await;
+            let stated = states.of_query(&question.query, person, known, station).await;
             question.set_states(stated.map_err(Interrupt::States)?);
         }
         Ok(())
@@ -251,7 +251,8 @@ fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<Stri
     if notes.has_too_many_patients {
         remarks.push("more patients than are asked for: narrow the query".to_owned());
     }
-    let by_ignored_keys = entry.filtered.saturating_sub(notes.of_other_issuers);
+    let by_identity = notes.of_other_issuers + notes.of_unknown_patients;
+    let by_ignored_keys = entry.filtered.saturating_sub(by_identity);
     if by_ignored_keys > 0 {
         let (answers, keys) = (answers(by_ignored_keys), notes.ignored_keys.join(", "));
         remarks.push(format!("{answers} left out here, as the station ignored {keys}"));
@@ -269,6 +270,13 @@ fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<Stri
         let answers = answers(notes.of_other_issuers);
         remarks.push(format!(
             "{answers} left out here, of another issuer than asked for"
+        ));
+    }
+    if notes.of_unknown_patients > 0 {
+        let answers = answers(notes.of_unknown_patients);
+        remarks.push(format!(
+            "{answers} withheld: found by an ID that the patient has at another site, but no record says that the study \
+             was brought here under it"
         ));
     }
     if entry.dropped > 0 {

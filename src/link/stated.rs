@@ -1,13 +1,17 @@
-//! The states of studies in queries: what clusters have said of a study is laid over what the archives have of it, and
-//! studies are found by the values that are shown.
+//! What the store has on record of the studies that a query finds: their states, and under which patient ID copies were
+//! delivered.
 //!
-//! An archive is asked by the caller's keys, and besides for the studies of whose state such a key is met; what comes is
-//! held to the values as shown. So a patient whose name was corrected is found by the new name, and no longer by the
-//! old one.
+//! The state of a study is laid over every answer about it, whichever station gave it, and studies are found by the values
+//! that are shown. A station is asked by the caller's keys, and besides for the studies whose state meets such a key; what
+//! comes is held to the values as shown. So a study whose patient's name was corrected is found by the new name, and no
+//! longer by the old one, also at a linked site that has not got the correction.
+//!
+//! An archive of the local cluster may return a copy under the patient ID of the site it came from and name no issuer. The
+//! record of its delivery says whose ID it is: without it, `88` of another site would be taken for the local patient `88`.
 //!
 //! Invariants: the store is read on blocking threads alone. A state is laid over a study only where both are of the same
-//! patient: under another patient the same study UID is another study. Where there is no state at all, nothing is read
-//! but that.
+//! patient: under another patient the same study UID is another study. Where nothing is on record, nothing is read but
+//! that.
 
 mod shown;
 
@@ -15,10 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{
-    CrossReference, IssuerDomain, PatientId, Query, StudyAnswer, StudyPatient, StudyState, Uid,
-    wildcard_matches,
+    CrossReference, IssuerDomain, Kind, PatientId, Query, Station, StationName, StudyAnswer, StudyPatient,
+    StudyState, Uid, wildcard_matches,
 };
-use crate::store::{Access, StatedStudy, Store, StoreError};
+use crate::store::{Access, DeliveredStudy, StatedStudy, Store, StoreError};
 
 use self::shown::Keys;
 pub use self::shown::StatedValue;
@@ -27,7 +31,8 @@ use super::question::AskedPerson;
 /// The most studies that a station is asked for besides, because a state has a value that is asked for.
 const MOST_BY_STATE: usize = 1000;
 
-/// The states of studies, for those who query; the store is opened when it is first needed, then kept open.
+/// The states of studies and the deliveries of copies, for those who query; the store is opened when it is first needed,
+/// then kept open.
 #[derive(Debug, Clone)]
 pub struct StudyStates {
     store: PathBuf,
@@ -43,18 +48,22 @@ impl StudyStates {
         }
     }
 
-    /// What the states have to do with a query; `None` where there is no state at all.
+    /// What is on record for a query of `station`; `None` where that is nothing at all.
     pub(super) async fn of_query(
         &self,
         query: &Arc<Query>,
         person: AskedPerson,
         cross_reference: Arc<CrossReference>,
+        station: &Station,
     ) -> Result<Option<QueryStates>, StoreError> {
         let keys = Keys::of(query);
         let query = Arc::clone(query);
         let states = self.clone();
+        let is_local = station.kind == Kind::Archive;
+        let station = station.name.clone();
         self.read(move |store| {
-            if !store.has_study_states()? {
+            let has_deliveries = is_local && store.has_deliveries()?;
+            if !store.has_study_states()? && !has_deliveries {
                 return Ok(None);
             }
             let mut found = Vec::new();
@@ -68,6 +77,8 @@ impl StudyStates {
             found.dedup();
             let is_meant = |(study, patient): &(Uid, StudyPatient)| {
                 (query.study_uids.is_empty() || query.study_uids.contains(study))
+                    // Elsewhere nobody can tell whose an ID of no named issuer is.
+                    && (is_local || patient.issuer.is_some())
                     && is_of_patient(&query, patient, &person, &cross_reference)
             };
             found.retain(is_meant);
@@ -77,11 +88,18 @@ impl StudyStates {
                 states,
                 keys,
                 cross_reference,
+                is_local,
+                station,
+                has_deliveries,
                 found,
                 has_more,
             }))
         })
         .await
+        .or_else(|error| match error {
+            StoreError::Missing { .. } => Ok(None),
+            error => Err(error),
+        })
     }
 
     async fn read<T: Send + 'static>(
@@ -137,22 +155,55 @@ fn identity(patient: &StudyPatient) -> Option<PatientId> {
     })
 }
 
-/// What the states have to do with one query.
+/// What is on record for one station's part of a query.
 #[derive(Debug)]
 pub(super) struct QueryStates {
     states: StudyStates,
     keys: Keys,
     cross_reference: Arc<CrossReference>,
+    /// Whether the station is an archive of the local cluster.
+    is_local: bool,
+    station: StationName,
+    /// Whether copies may have been delivered to the station.
+    has_deliveries: bool,
     /// Studies of whose state a key of the query is met, each with its patient.
     pub(super) found: Vec<(Uid, StudyPatient)>,
     /// Whether there are more of them than a station is asked for.
     pub(super) has_more: bool,
 }
 
+/// What is on record of some studies.
+#[derive(Debug, Default)]
+pub(super) struct StudyRecords {
+    stated: Vec<StatedStudy>,
+    delivered: Vec<DeliveredStudy>,
+}
+
+impl StudyRecords {
+    /// The patient under whose ID the study was delivered to the station, where that is the ID of the answer.
+    pub(super) fn delivered_as(&self, answer: &StudyAnswer) -> Option<&PatientId> {
+        let mut delivered = self.delivered.iter();
+        let is_it = |delivered: &&DeliveredStudy| {
+            delivered.study == answer.study_instance_uid && delivered.patient.id == answer.patient_id.id
+        };
+        delivered.find(is_it).map(|delivered| &delivered.patient)
+    }
+}
+
 impl QueryStates {
-    /// The states of these studies.
-    pub(super) async fn of_studies(&self, studies: Vec<Uid>) -> Result<Vec<StatedStudy>, StoreError> {
-        self.states.read(move |store| store.study_states(&studies)).await
+    /// What is on record of these studies.
+    pub(super) async fn of_studies(&self, studies: Vec<Uid>) -> Result<StudyRecords, StoreError> {
+        let station = self.has_deliveries.then(|| self.station.clone());
+        let read = move |store: &Store| {
+            Ok(StudyRecords {
+                stated: store.study_states(&studies)?,
+                delivered: match station {
+                    Some(station) => store.deliveries(&studies, &station)?,
+                    None => Vec::new(),
+                },
+            })
+        };
+        self.states.read(read).await
     }
 
     /// Lays what was said of the study over the answer, and gives what it laid over; `None` where nothing was said of
@@ -160,9 +211,10 @@ impl QueryStates {
     pub(super) fn lay_over(
         &self,
         answer: &mut StudyAnswer,
-        stated: &[StatedStudy],
+        records: &StudyRecords,
     ) -> Option<Vec<StatedValue>> {
-        let of_study = stated
+        let of_study = records
+            .stated
             .iter()
             .filter(|stated| stated.study == answer.study_instance_uid);
         let mut of_patient =
@@ -188,11 +240,20 @@ impl QueryStates {
         shown::without_stated_keys(query)
     }
 
-    /// An ID whose issuer nobody knows is of this cluster: whatever domain it is found in, it is that one.
+    /// The IDs by which the patient of a state may be known at a station.
+    pub(super) fn identities(&self, stated: &StudyPatient) -> Vec<PatientId> {
+        let Some(identity) = identity(stated) else {
+            return Vec::new();
+        };
+        self.cross_reference.identities(&identity)
+    }
+
+    /// An ID whose issuer nobody knows is of this cluster: in its archives it is that one, whatever their domain. What a
+    /// linked site has under such an ID may be another patient's.
     fn is_patient_of(&self, stated: &StudyPatient, patient: &PatientId) -> bool {
         match identity(stated) {
             Some(identity) => self.cross_reference.is_same_person(&identity, patient),
-            None => stated.id == patient.id,
+            None => self.is_local && stated.id == patient.id,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{RetrieveRequest, Unanswered};
 use crate::link::completeness;
 use crate::link::merge::{Merge, Source};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
-use crate::link::{Event, LinkedQuery, Request};
+use crate::link::{Event, LinkedQuery, Request, StudyStates};
 use crate::model::{
     Availability, LedgerEntry, Level, Outcome, PatientId, Query, SeriesAnswer, StationName, StudyAnswer, Uid,
 };
@@ -174,7 +174,7 @@ pub(super) async fn ask(
         health: BTreeMap::new(),
         tls: request.tls.clone(),
         archive: request.archive.clone(),
-        states: None,
+        states: Some(StudyStates::of_store(&request.store)),
         timeout: None,
         resting: request.resting.clone(),
         turns: request.turns.clone(),

@@ -182,16 +182,17 @@ impl<'r> Errand<'r> {
         });
     }
 
-    /// Puts on record where what came is from; before anything is asked for, that it will come. What was told to be new
+    /// Puts on record where what came is from, and under which patient ID; before anything is asked for, that it will come. What was told to be new
     /// meanwhile no source may have listed, and who looked for the study here may not have found it.
-    async fn record(&mut self, source: &Station, came: Option<u64>) -> Result<(), RetrieveError> {
+    async fn record(&mut self, from: &Copy, came: Option<u64>) -> Result<(), RetrieveError> {
         let copy = store::Copy {
             study_instance_uid: self.request.study_instance_uid.clone(),
             station: self.destination.station.name.clone(),
-            source: source.name.clone(),
+            source: self.station(from).name.clone(),
             at: Timestamp::now(),
             instances: came.unwrap_or_default(),
             purpose: self.request.purpose,
+            patient: Some(from.patient_id.clone()),
         };
         let (path, held) = (self.request.store.clone(), self.here.len() as u64);
         let began = self.began;
@@ -242,7 +243,7 @@ impl<'r> Errand<'r> {
             return Ok(());
         }
         let mut details = Vec::new();
-        self.record(self.station(copy), None).await?;
+        self.record(copy, None).await?;
         for method in self.methods(self.station(copy)) {
             report.method = Some(method);
             self.tell_attempt(self.station(copy), method);
@@ -261,7 +262,7 @@ impl<'r> Errand<'r> {
         lacking.retain(|uid| !self.kept_aside.contains(uid));
         report.failed = lacking.len() as u64;
         if report.instances > 0 {
-            self.record(self.station(copy), Some(report.instances)).await?;
+            self.record(copy, Some(report.instances)).await?;
         }
         report.detail = (!details.is_empty()).then(|| details.join("; "));
         self.sources.push(report);

@@ -1,4 +1,5 @@
-//! Where copies of studies came from: who brought what, from which station, when, and whether it has expired.
+//! Where copies of studies came from: who brought what, from which station, when, under which patient ID, and whether it
+//! has expired.
 //!
 //! Invariant: a copy is on record, on the disk, before the first of its objects is asked for ([`Store::begin_copy`]), so
 //! that what a broken-off retrieve leaves behind never looks like a study of this cluster. It makes no generation. When a
@@ -12,7 +13,7 @@ use super::audit_log::append;
 use super::configuration::{json, list, moment, optional, parsed, unreadable, word};
 use super::{Store, StoreError};
 use crate::audit::{Attribution, Event, Expired};
-use crate::model::{AeTitle, ClusterName, StationName, Uid};
+use crate::model::{AeTitle, ClusterName, Issuer, IssuerDomain, PatientId, StationName, Uid};
 
 /// What a study was brought for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct Copy {
     pub instances: u64,
     /// What for.
     pub purpose: Purpose,
+    /// The patient under whose ID the objects are delivered, as the source named it; `None` where it named none.
+    pub patient: Option<PatientId>,
 }
 
 /// A study was given to a client of this cluster, whole or in part.
@@ -95,6 +98,17 @@ pub struct CopyRecord {
     pub last_use: Option<Timestamp>,
     /// When it was removed.
     pub expired_at: Option<Timestamp>,
+    /// The patient under whose ID it was delivered; `None` where that is not on record.
+    pub patient: Option<PatientId>,
+}
+
+/// The patient under whose ID a study was delivered to a station.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveredStudy {
+    /// Which study.
+    pub study: Uid,
+    /// The patient, as the source named it.
+    pub patient: PatientId,
 }
 
 impl CopyRecord {
@@ -110,17 +124,20 @@ impl CopyRecord {
 }
 
 const COLUMNS: &str = "study_instance_uid, station, embedded, source, cluster, source_titles, held_before, first_brought, \
-    last_brought, instances, purpose, last_use, expired_at";
+    last_brought, instances, purpose, last_use, expired_at, patient_id, issuer";
 
 const MAY_EXPIRE: &str = "embedded = 1 AND expired_at IS NULL AND is_home = 0";
 
 /// What has expired and is brought again begins anew.
 const PUT: &str = "INSERT INTO copy (study_instance_uid, station, source, cluster, source_titles, embedded, held_before, \
-    first_brought, last_brought, instances, purpose) VALUES (:study, :station, :source, \
+    first_brought, last_brought, instances, purpose, patient_id, issuer) VALUES (:study, :station, :source, \
     (SELECT cluster FROM station WHERE name = :source), :titles, \
-    EXISTS (SELECT 1 FROM station WHERE name = :station AND host IS NULL), :held_before, :at, :at, :instances, :purpose) \
+    EXISTS (SELECT 1 FROM station WHERE name = :station AND host IS NULL), :held_before, :at, :at, :instances, :purpose, \
+    :patient_id, :issuer) \
     ON CONFLICT DO UPDATE SET cluster = excluded.cluster, source_titles = excluded.source_titles, \
     embedded = excluded.embedded, purpose = excluded.purpose, \
+    issuer = iif(excluded.patient_id IS NULL, issuer, excluded.issuer), \
+    patient_id = coalesce(excluded.patient_id, patient_id), \
     last_brought = max(last_brought, excluded.last_brought), \
     held_before = iif(expired_at IS NULL, held_before, excluded.held_before), \
     first_brought = iif(expired_at IS NULL, first_brought, excluded.first_brought), \
@@ -154,6 +171,42 @@ impl Store {
             statement.query_map([study.as_str()], record)?.collect()
         };
         self.sqlite(read())
+    }
+
+    /// Whether it is on record of any study under whose patient ID it was delivered.
+    pub fn has_deliveries(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM copy WHERE patient_id IS NOT NULL)";
+        self.sqlite(self.connection.query_row(sql, [], |row| row.get(0)))
+    }
+
+    /// The patients under whose IDs these studies were delivered to `station`, as far as it had nothing of them before.
+    /// Named issuers come first; of several sources each patient comes once.
+    pub fn deliveries(
+        &self,
+        studies: &[Uid],
+        station: &StationName,
+    ) -> Result<Vec<DeliveredStudy>, StoreError> {
+        let mut statement = self.sqlite(self.connection.prepare_cached(
+            "SELECT DISTINCT patient_id, issuer, iif(issuer IS NULL, source, '') FROM copy \
+             WHERE study_instance_uid = ?1 AND station = ?2 AND patient_id IS NOT NULL \
+             AND held_before = 0 AND expired_at IS NULL ORDER BY issuer IS NULL, issuer, patient_id, source",
+        ))?;
+        let mut delivered = Vec::new();
+        for study in studies {
+            let read = || -> rusqlite::Result<()> {
+                let mut rows = statement.query(params![study.as_str(), station.as_str()])?;
+                while let Some(row) = rows.next()? {
+                    delivered.push(DeliveredStudy {
+                        study: study.clone(),
+                        patient: patient(row.get(0)?, optional(row, 1)?, || parsed(row, 2))?,
+                    });
+                }
+                Ok(())
+            };
+            let mut read = read;
+            self.sqlite(read())?;
+        }
+        Ok(delivered)
     }
 
     /// Notes that studies were given to clients of this cluster, without waiting for the disk. Studies of which no copy is
@@ -247,6 +300,7 @@ fn put(connection: &Connection, copy: &Copy, held: u64) -> rusqlite::Result<()> 
     let mut titles = connection.prepare_cached(TITLES)?;
     let titles = titles.query_map([copy.source.as_str()], |row| row.get(0))?;
     let titles: Vec<String> = titles.collect::<rusqlite::Result<_>>()?;
+    let patient = copy.patient.as_ref().filter(|patient| !patient.id.is_empty());
     connection.prepare_cached(PUT)?.execute(named_params! {
         ":study": study,
         ":station": station,
@@ -256,6 +310,11 @@ fn put(connection: &Connection, copy: &Copy, held: u64) -> rusqlite::Result<()> 
         ":at": copy.at.as_microsecond(),
         ":instances": copy.instances,
         ":purpose": copy.purpose.as_str(),
+        ":patient_id": patient.map(|patient| patient.id.as_str()),
+        ":issuer": patient.and_then(|patient| match &patient.domain {
+            IssuerDomain::Named(issuer) => Some(issuer.as_str()),
+            IssuerDomain::Inferred(_) => None,
+        }),
     })?;
     Ok(())
 }
@@ -263,6 +322,8 @@ fn put(connection: &Connection, copy: &Copy, held: u64) -> rusqlite::Result<()> 
 fn record(row: &Row<'_>) -> rusqlite::Result<CopyRecord> {
     let time =
         |column| Timestamp::from_microsecond(row.get(column)?).map_err(|error| unreadable(column, error));
+    let patient_id: Option<String> = row.get(13)?;
+    let patient = |id| patient(id, optional(row, 14)?, || parsed(row, 3));
     Ok(CopyRecord {
         study_instance_uid: parsed(row, 0)?,
         station: parsed(row, 1)?,
@@ -277,5 +338,19 @@ fn record(row: &Row<'_>) -> rusqlite::Result<CopyRecord> {
         purpose: word(row, 10)?,
         last_use: moment(row, 11)?,
         expired_at: moment(row, 12)?,
+        patient: patient_id.map(patient).transpose()?,
     })
+}
+
+/// The patient of an ID; where no issuer is named, the source is the domain.
+fn patient(
+    id: String,
+    issuer: Option<Issuer>,
+    source: impl FnOnce() -> rusqlite::Result<StationName>,
+) -> rusqlite::Result<PatientId> {
+    let domain = match issuer {
+        Some(issuer) => IssuerDomain::Named(issuer),
+        None => IssuerDomain::Inferred(source()?),
+    };
+    Ok(PatientId { id, domain })
 }

@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use audit_log::{AuditFilter, Break, Broken, Verification, VerifyError};
-pub use copies::{Copy, CopyRecord, Purpose, StudyUse};
+pub use copies::{Copy, CopyRecord, DeliveredStudy, Purpose, StudyUse};
 pub use cross_reference::{
     CrossReferenceEdit, EditError, KnownPerson, LinkError, LinkOrigin, LinkedIdentity, Which,
 };

@@ -32,6 +32,7 @@ mod linked_query;
 mod linked_syntax;
 mod mapping;
 mod misbehaving_peers;
+mod names;
 mod odd_answers;
 mod outbox;
 mod patient;

@@ -66,6 +66,7 @@ fn holders_are_asked_and_what_is_on_record_stands_beside() {
         at: Timestamp::now(),
         instances: study.instances() as u64,
         purpose: Purpose::Prefetch,
+        patient: None,
     };
     store.record_copy(&copy).unwrap();
     let (_, document) = copies(&env, &[uid]);

@@ -27,6 +27,7 @@ fn copy(source: &str, instances: u64, at: Timestamp) -> Copy {
         at,
         instances,
         purpose: Purpose::Retrieve,
+        patient: None,
     }
 }
 

@@ -70,10 +70,11 @@ impl Records {
             .unwrap_or_default())
     }
 
-    /// What clusters have said of studies; `None` where that is nothing.
+    /// What is on record of studies; `None` where that is nothing.
     pub fn states(&self, ui: &Ui) -> anyhow::Result<Option<StudyStates>> {
-        let has_any = self.store.as_ref().map(Store::has_study_states).transpose()?;
-        Ok((has_any == Some(true)).then(|| StudyStates::of_store(ui.store_path())))
+        let Some(store) = &self.store else { return Ok(None) };
+        let has_any = store.has_study_states()? || store.has_deliveries()?;
+        Ok(has_any.then(|| StudyStates::of_store(ui.store_path())))
     }
 
     /// How the links fared before.

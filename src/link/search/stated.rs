@@ -1,4 +1,5 @@
-//! The answers of an archive of the local cluster, with the states of their studies laid over.
+//! A station's answers together with what is on record of their studies: whose a delivered copy is, and the states that
+//! are laid over.
 //!
 //! Invariant: answers that are there are looked up together, and none waits for those that are yet to come.
 
@@ -10,12 +11,11 @@ use dicom_dictionary_std::tags;
 
 use crate::dimse::DataSet;
 use crate::model::{Level, StudyAnswer, Uid};
-use crate::store::StatedStudy;
 
 use super::super::answer::{self, PatientAnswer};
 use super::super::conversation::Interrupt;
 use super::super::respondent::Found;
-use super::super::stated::{QueryStates, StatedValue};
+use super::super::stated::{QueryStates, StatedValue, StudyRecords};
 use super::Search;
 
 /// The most answers that are looked up at once.
@@ -81,9 +81,9 @@ impl<'s> Search<'s> {
             return Ok(());
         }
         let studies: Vec<Uid> = waiting.iter().filter_map(study_uid).collect();
-        let stated = states.of_studies(studies).await.map_err(Interrupt::States)?;
+        let records = states.of_studies(studies).await.map_err(Interrupt::States)?;
         for data_set in waiting.drain(..) {
-            let Some((study, shown)) = self.read_study(&data_set, patient, Some((states, &stated))) else {
+            let Some((study, shown)) = self.read_study(&data_set, patient, Some((states, &records))) else {
                 continue;
             };
             if self.question.query.level != Level::Study {
@@ -101,7 +101,7 @@ impl<'s> Search<'s> {
     pub(super) fn lay_over(
         &self,
         study: &mut StudyAnswer,
-        said: Option<(&QueryStates, &[StatedStudy])>,
+        said: Option<(&QueryStates, &StudyRecords)>,
     ) -> Option<Vec<StatedValue>> {
         let Some((states, said)) = said else {
             return Some(Vec::new());

@@ -159,6 +159,7 @@ fn what_was_brought_there_or_is_named_already_is_no_news() {
         at: Timestamp::now(),
         instances: 0,
         purpose: Purpose::Retrieve,
+        patient: None,
     };
     a.store().begin_copy(&copy, 0).unwrap();
     let series = &pulled.series[0];

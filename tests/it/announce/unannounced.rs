@@ -191,6 +191,7 @@ fn copies_are_told_from_what_was_acquired_also_after_a_crash() {
             at: Timestamp::now(),
             instances: 0,
             purpose: Purpose::Retrieve,
+            patient: None,
         };
         store.begin_copy(&copy, 0).unwrap();
     };

@@ -212,6 +212,7 @@ fn a_study_that_is_just_being_brought_is_not_taken_for_one_that_is_not_here() {
         at: Timestamp::now(),
         instances: 0,
         purpose: Purpose::Prefetch,
+        patient: None,
     };
     b.store().begin_copy(&begun, 0).unwrap();
     let update = tells_of(&a, &study);
