@@ -119,6 +119,15 @@ pub struct Hl7Dropped {
     pub message: i64,
 }
 
+/// A person has looked at a study UID that was found with different patients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictAcknowledged {
+    /// The study.
+    pub study_instance_uid: Uid,
+    /// The stations that listed it.
+    pub stations: Vec<StationName>,
+}
+
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -139,6 +148,8 @@ pub enum Event {
     Expired(Expired),
     /// A message of HL7 was given up.
     Hl7Dropped(Hl7Dropped),
+    /// A study conflict was acknowledged.
+    ConflictAcknowledged(ConflictAcknowledged),
 }
 
 /// The kind of an [`Event`], as a word.
@@ -157,6 +168,8 @@ pub enum EventKind {
     Expired,
     /// A message of HL7 that was given up.
     Hl7Dropped,
+    /// A study conflict that was acknowledged.
+    ConflictAcknowledged,
 }
 
 impl EventKind {
@@ -169,6 +182,7 @@ impl EventKind {
             EventKind::Update => "update",
             EventKind::Expired => "expired",
             EventKind::Hl7Dropped => "hl7_dropped",
+            EventKind::ConflictAcknowledged => "conflict_acknowledged",
         }
     }
 }
@@ -294,6 +308,11 @@ impl AuditRecord {
             Event::Update(record) => (EventKind::Update, None, serde_json::to_string(record)?),
             Event::Expired(expired) => (EventKind::Expired, None, serde_json::to_string(expired)?),
             Event::Hl7Dropped(dropped) => (EventKind::Hl7Dropped, None, serde_json::to_string(dropped)?),
+            Event::ConflictAcknowledged(acknowledged) => (
+                EventKind::ConflictAcknowledged,
+                None,
+                serde_json::to_string(acknowledged)?,
+            ),
         };
         let mut record = AuditRecord {
             sequence,
@@ -342,6 +361,9 @@ impl AuditRecord {
             (EventKind::Update, _) => Ok(Event::Update(serde_json::from_str(&self.detail)?)),
             (EventKind::Expired, _) => Ok(Event::Expired(serde_json::from_str(&self.detail)?)),
             (EventKind::Hl7Dropped, _) => Ok(Event::Hl7Dropped(serde_json::from_str(&self.detail)?)),
+            (EventKind::ConflictAcknowledged, _) => {
+                Ok(Event::ConflictAcknowledged(serde_json::from_str(&self.detail)?))
+            }
             _ => Ok(Event::Disclosure(serde_json::from_str(&self.detail)?)),
         }
     }

@@ -155,6 +155,14 @@ fn what(record: &AuditRecord) -> String {
                 expired.instances
             )
         }
+        Ok(Event::ConflictAcknowledged(acknowledged)) => {
+            let stations: Vec<&str> = acknowledged.stations.iter().map(|name| name.as_str()).collect();
+            format!(
+                "conflict of study {} acknowledged ({})",
+                acknowledged.study_instance_uid,
+                stations.join(", ")
+            )
+        }
         Ok(Event::Hl7Dropped(dropped)) => format!("HL7 message {} dropped", dropped.message),
         Err(_) => "unreadable: see 'impaxlink audit verify'".to_owned(),
     }

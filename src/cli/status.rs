@@ -77,6 +77,7 @@ struct Known {
     relay: BTreeMap<StationName, RelayPeer>,
     pulls: PullCounts,
     hl7: Hl7Counts,
+    conflicts: u64,
 }
 
 fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
@@ -93,6 +94,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
         relay: store.relay_peers()?,
         pulls: store.pull_counts()?,
         hl7: store.hl7_counts()?,
+        conflicts: store.conflict_count()?,
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
     })
@@ -161,7 +163,7 @@ impl Picture {
                 pulls: self.saved.pulls.into(),
                 hl7: self.saved.hl7.into(),
             },
-            conflicts: service.map(|service| service.conflicts),
+            conflicts: self.saved.conflicts,
         }
     }
 
@@ -217,6 +219,7 @@ impl Picture {
         for line in self
             .facts()
             .into_iter()
+            .chain(self.conflicts())
             .chain(self.prefetch_queue())
             .chain(self.update_queues())
             .chain(self.pulls())
@@ -264,21 +267,22 @@ impl Picture {
             let at = moment(refused.at, self.now);
             lines.push(format!("reload refused at {at}: {}", refused.reason));
         }
-        if service.conflicts > 0 {
-            let noun = if service.conflicts == 1 {
-                "study"
-            } else {
-                "studies"
-            };
-            lines.push(format!(
-                "{} {noun} met that stand for two patients: impaxlink query shows both",
-                service.conflicts
-            ));
-        }
         lines.extend(service.poll_troubles.iter().map(|(station, why)| {
             format!("{station} was not looked through for new objects (updates.poll): {why}")
         }));
         lines
+    }
+
+    /// The study UIDs found with two patients, where there are any that nobody has acknowledged.
+    fn conflicts(&self) -> Option<String> {
+        let found = match self.saved.conflicts {
+            0 => return None,
+            1 => "1 study UID".to_owned(),
+            count => format!("{count} study UIDs"),
+        };
+        Some(format!(
+            "{found} found with two different patients: impaxlink study conflicts list"
+        ))
     }
 
     /// The queue of priors, where there is anything in it.
@@ -378,6 +382,7 @@ impl Picture {
             None => self.facts(),
             Some(_) => self.facts().into_iter().skip(1).collect(),
         };
+        troubles.extend(self.conflicts());
         troubles.extend(self.prefetch_queue().filter(|_| self.saved.prefetch.failed > 0));
         troubles.extend(self.hl7_messages().filter(|_| self.saved.hl7.failed > 0));
         let relay = self.updates();

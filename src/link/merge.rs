@@ -11,7 +11,8 @@ use std::cmp::{Ordering, Reverse};
 use std::sync::Arc;
 
 use crate::model::{
-    AeTitle, Availability, Configuration, CrossReference, PatientId, StationName, StudyAnswer,
+    AeTitle, Availability, Configuration, ConflictParty, ConflictPath, CrossReference, PatientId,
+    StationName, StudyAnswer, StudyConflict,
 };
 
 use super::fill::{add_missing, fill};
@@ -66,6 +67,28 @@ impl MergedStudy {
     pub fn best_location(&self) -> Option<&Location> {
         self.locations.first().filter(|location| location.is_source())
     }
+
+    /// The conflict that the study is in, with all who list it; `None` where its UID stands for one patient.
+    pub fn conflict(&self, sources: &[Source], path: ConflictPath) -> Option<StudyConflict> {
+        if self.conflicts.is_empty() {
+            return None;
+        }
+        let holders = self.locations.iter().map(|it| (it.source, &it.patient_id));
+        let others = self.conflicts.iter().map(|it| (it.source, &it.patient_id));
+        let parties = holders.chain(others).filter_map(|(source, patient_id)| {
+            Some(ConflictParty {
+                station: sources.get(source)?.station.clone(),
+                patient_id: patient_id.clone(),
+            })
+        });
+        let mut parties: Vec<ConflictParty> = parties.collect();
+        parties.sort();
+        Some(StudyConflict {
+            study: self.study.study_instance_uid.clone(),
+            parties,
+            path,
+        })
+    }
 }
 
 /// A copy of a study.
@@ -73,6 +96,8 @@ impl MergedStudy {
 pub struct Location {
     /// The place of its station among the sources.
     pub source: usize,
+    /// Whose study it is there.
+    pub patient_id: PatientId,
     /// Number of instances there.
     pub instances: Option<u32>,
     /// Where it is kept there.
@@ -86,6 +111,7 @@ impl Location {
     pub fn of(source: usize, answer: &StudyAnswer) -> Self {
         Location {
             source,
+            patient_id: answer.patient_id.clone(),
             instances: answer.instances,
             availability: answer.availability,
             retrieve_ae_titles: answer.retrieve_ae_titles.clone(),

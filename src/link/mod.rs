@@ -13,6 +13,7 @@
 //! - `mapped`: specialty and body part of what comes back
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
 //! - [`first_sight`], [`merge`]: answers as studies, one by one or all together; `identity` says whose they are
+//! - `conflict_log`: study UIDs that were found with two patients
 //! - [`tls`]: the files that TLS needs, as the settings name them
 //! - [`completeness`]: what the ledger says of the whole
 //! - [`cluster_query`]: asking a cluster what it is
@@ -22,6 +23,7 @@
 pub mod answer;
 pub mod cluster_query;
 pub mod completeness;
+mod conflict_log;
 mod conversation;
 mod embedded;
 mod event;
@@ -48,6 +50,7 @@ mod stop;
 pub mod tls;
 mod turns;
 
+pub use conflict_log::ConflictLog;
 pub use conversation::{CANCEL_WITHIN, Unaskable, address_towards, answers_as, calling, requestor_options};
 pub use embedded::EmbeddedArchive;
 pub use event::{Answer, Ended, Event, LowerRow};

@@ -35,6 +35,7 @@ mod state_field;
 mod station;
 mod station_document;
 mod study;
+mod study_conflict;
 mod study_state;
 mod text;
 mod uid;
@@ -83,6 +84,7 @@ pub use state_field::{FieldValue, STUDY_COMMENTS, StateField};
 pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
 pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer, Verification};
+pub use study_conflict::{ConflictParty, ConflictPath, StudyConflict};
 pub use study_state::{FieldChange, Seen, StateConflict, StatusFallsBack, StudyState, Write};
 pub use text::{
     ClusterName, Description, GlobalPatientId, Issuer, MAX_LONG_STRING, MappedValue, ProcedureCode,

@@ -22,8 +22,8 @@ use crate::link::{
     Turns, keywords, mapped,
 };
 use crate::model::{
-    Availability, Configuration, CrossReference, IssuerDomain, LedgerEntry, Outcome, PatientId, PatientIdKey,
-    PrefetchRules, Query, StationName, StudyAnswer, Uid,
+    Availability, Configuration, ConflictPath, CrossReference, IssuerDomain, LedgerEntry, Outcome, PatientId,
+    PatientIdKey, PrefetchRules, Query, StationName, StudyAnswer, StudyConflict, Uid,
 };
 use crate::store::{LinkHealth, LinkReport};
 
@@ -81,6 +81,17 @@ pub struct PriorsFound {
     pub completeness: Completeness,
     /// How the links fared, for the store.
     pub reports: Vec<LinkReport>,
+}
+
+impl PriorsFound {
+    /// The studies whose UID stands for another patient as well, met by `path`.
+    pub fn conflicts(&self, path: ConflictPath) -> Vec<StudyConflict> {
+        let of_patient = self.judged.iter().map(|prior| &prior.study);
+        let studies = self.current.iter().chain(of_patient);
+        studies
+            .filter_map(|study| study.conflict(&self.sources, path))
+            .collect()
+    }
 }
 
 /// A study of the patient with its verdict.

@@ -16,8 +16,8 @@ use super::relevance::{Current, Verdict};
 use super::wanted::{Need, need};
 use crate::link::completeness::Completeness;
 use crate::model::{
-    Asker, Caller, IssuerDomain, LedgerId, Level, PatientIdKey, QueryLedger, StationName, StudyAnswer, Told,
-    Uid, WantedPrior,
+    Asker, Caller, ConflictPath, IssuerDomain, LedgerId, Level, PatientIdKey, QueryLedger, StationName,
+    StudyAnswer, StudyConflict, Told, Uid, WantedPrior,
 };
 use crate::store::{LinkOutcome, LinkReport, Store, StoreError};
 
@@ -85,6 +85,8 @@ pub struct Looked {
     pub ledgers: Vec<QueryLedger>,
     /// How the links fared.
     pub reports: Vec<LinkReport>,
+    /// The studies whose UID stands for another patient as well.
+    pub conflicts: Vec<StudyConflict>,
     seen: HashSet<Uid>,
     known_patients: HashSet<(String, String)>,
 }
@@ -159,6 +161,7 @@ impl Looked {
     pub fn settle(&mut self, store: &Store) -> Result<(), StoreError> {
         store.record_link_health(&self.reports)?;
         store.record_ledgers(&self.ledgers)?;
+        store.note_conflicts(&self.conflicts)?;
         let uids = self.wanted.iter().map(|prior| prior.study_instance_uid.clone());
         let under_review = store.under_review(&uids.collect::<Vec<_>>())?;
         self.wanted
@@ -204,6 +207,7 @@ impl Looked {
                 Need::Nowhere => {}
             }
         }
+        self.conflicts.extend(found.conflicts(ConflictPath::Prefetch));
         self.reports.extend(found.reports);
     }
 

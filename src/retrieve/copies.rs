@@ -14,7 +14,8 @@ use crate::link::merge::{Merge, Source};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::{Event, LinkedQuery, Request, StudyStates};
 use crate::model::{
-    Availability, LedgerEntry, Level, Outcome, PatientId, Query, SeriesAnswer, StationName, StudyAnswer, Uid,
+    Availability, ConflictPath, LedgerEntry, Level, Outcome, PatientId, Query, SeriesAnswer, StationName,
+    StudyAnswer, StudyConflict, Uid,
 };
 use crate::store::{self, LinkReport};
 
@@ -53,6 +54,8 @@ pub(super) struct Found {
     pub(super) destination_failed: Option<String>,
     pub(super) unanswered: Vec<Unanswered>,
     pub(super) conflicts: Vec<StationName>,
+    /// For the store.
+    pub(super) conflict: Option<StudyConflict>,
     pub(super) link_reports: Vec<LinkReport>,
 }
 
@@ -259,6 +262,7 @@ fn sort_out(request: &RetrieveRequest, targets: &[Target], mut asked: Asked, des
         let sources = study.locations.iter();
         let sources = sources.filter(|copy| copy.availability != Some(Availability::Unavailable));
         order.extend(sources.map(|copy| copy.source));
+        found.conflict = study.conflict(&asked.sources, path_of(request.purpose));
         let conflicting = study.conflicts.iter().map(|conflict| conflict.source);
         let names = conflicting.clone().filter_map(|source| asked.sources.get(source));
         found.conflicts = names.map(|source| source.station.clone()).collect();
@@ -301,4 +305,12 @@ fn sort_out(request: &RetrieveRequest, targets: &[Target], mut asked: Asked, des
         .filter_map(|target| asked.copies.remove(target))
         .collect();
     found
+}
+
+fn path_of(purpose: store::Purpose) -> ConflictPath {
+    match purpose {
+        store::Purpose::Retrieve | store::Purpose::Service => ConflictPath::Retrieve,
+        store::Purpose::Prefetch => ConflictPath::Prefetch,
+        store::Purpose::Update => ConflictPath::Pull,
+    }
 }

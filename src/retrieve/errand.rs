@@ -18,7 +18,7 @@ use super::line::Trouble;
 use super::{Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, SourceReport};
 use super::{getting, moving};
 use crate::dimse::Status;
-use crate::model::{AeTitle, Station, Uid, in_full};
+use crate::model::{AeTitle, Station, StudyConflict, Uid, in_full};
 use crate::store::{self, Access, Store, StudyUse};
 
 /// How often, and after which waits, an archive is asked again that may not have indexed yet what it has taken.
@@ -43,6 +43,9 @@ pub async fn retrieve(
     }
     let began = Timestamp::now();
     let mut found = find(request, destination.index, &cancel).await;
+    if let Some(conflict) = found.conflict.take() {
+        note_conflict(request, conflict).await;
+    }
     if let (Some(detail), None) = (found.destination_failed.take(), &destination.archive) {
         return Err(RetrieveError::Destination {
             station: destination.station.name.clone(),
@@ -69,6 +72,16 @@ async fn note_use(request: &RetrieveRequest) {
     };
     // Where it fails, putting on record what comes will tell.
     let _ = spawn_blocking(move || Store::open(&path, Access::ReadWrite)?.note_uses(&[used])).await;
+}
+
+/// Keeps in the store that the study UID was found with two patients. A store that can't be written fails no retrieve
+/// for that.
+async fn note_conflict(request: &RetrieveRequest, conflict: StudyConflict) {
+    let path = request.store.clone();
+    let noted = spawn_blocking(move || Store::open(&path, Access::ReadWrite)?.note_conflicts(&[conflict]));
+    if let Ok(Err(error)) = noted.await {
+        tracing::warn!("a study conflict was not noted: {}", in_full(&error));
+    }
 }
 
 /// A retrieve under way.

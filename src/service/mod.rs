@@ -6,7 +6,7 @@
 //! - `snapshot`, `reload`: the configuration in force and how the next one comes in force
 //! - `listener`, `association`: connections taken and served; `admission`, `limits`, `rejections`: which and how many;
 //!   `host_names`: where the names lead by which stations are known
-//! - `find`: queries answered for all clusters; `conflicts`: studies met that stand for two patients
+//! - `find`: queries answered for all clusters
 //! - `store`: objects taken into the embedded archive; `retrieve`: objects given to where they are wanted
 //! - [`control`]: the socket by which commands speak to the service
 //! - [`expiry`]: visitors that leave the embedded archive
@@ -27,7 +27,6 @@ mod admission;
 mod announce;
 mod arriving;
 mod association;
-mod conflicts;
 pub mod control;
 mod cross_reference;
 #[cfg(test)]
@@ -73,7 +72,6 @@ use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::model::{StationName, Uid, in_full};
 use crate::updates::hl7::feed::Feed;
 use arriving::ArrivingStudies;
-use conflicts::Conflicts;
 use control::RefusedReload;
 use cross_reference::KnownPatients;
 use host_names::HostNames;
@@ -107,7 +105,6 @@ struct Service {
     archive: EmbeddedArchive,
     /// What clusters have said of the studies of the archives.
     states: StudyStates,
-    conflicts: Conflicts,
     arrivals: Arrivals,
     known_patients: Arc<KnownPatients>,
     records: Records,

@@ -56,11 +56,10 @@ async fn pull_until_drained(service: &Arc<Service>, store: &SharedStore) -> Resu
             store: store.clone(),
         }
     };
-    let told = |due: &DuePull, pulled: &Pulled| tell(service, due, pulled);
-    pull::run(store, puller, service.updates.watch(), true, &service.drain, told).await
+    pull::run(store, puller, service.updates.watch(), true, &service.drain, tell).await
 }
 
-fn tell(service: &Service, due: &DuePull, pulled: &Pulled) {
+fn tell(due: &DuePull, pulled: &Pulled) {
     let (update, study) = (&due.logged.update.id, &due.logged.update.study);
     match pulled {
         Pulled::Here { fetched } => {
@@ -70,11 +69,7 @@ fn tell(service: &Service, due: &DuePull, pulled: &Pulled) {
             tracing::debug!("study {study} is not here: nothing is pulled for update {update}")
         }
         Pulled::Interrupted => {}
-        Pulled::InConflict { reason } => {
-            service.conflicts.note(study);
-            tell_reason(due, reason);
-        }
-        Pulled::Lacking { reason } => tell_reason(due, reason),
+        Pulled::InConflict { reason } | Pulled::Lacking { reason } => tell_reason(due, reason),
     }
 }
 

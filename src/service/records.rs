@@ -1,4 +1,4 @@
-//! What queries and retrieves leave in the store: ledgers, what was seen of links, that a study was in use.
+//! What queries and retrieves leave in the store: ledgers, what was seen of links, that a study was in use, conflicts.
 //!
 //! Invariant: no query waits for the store. What comes faster than it can be written, beyond a bounded number, is lost
 //! and counted in the log. What was handed over before the end is written at the end.
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{chain, locked};
-use crate::model::{QueryLedger, Uid};
+use crate::model::{QueryLedger, StudyConflict, Uid};
 use crate::store::{LinkReport, Store, StudyUse};
 
 /// How many records wait to be written.
@@ -24,6 +24,7 @@ enum Record {
     Ledger(Box<QueryLedger>),
     Link(LinkReport),
     Use(StudyUse),
+    Conflict(Box<StudyConflict>),
 }
 
 /// Takes what is to be written.
@@ -66,6 +67,11 @@ impl Records {
         }));
     }
 
+    /// Keeps that a study UID was found with two patients.
+    pub(super) fn conflict(&self, conflict: StudyConflict) {
+        self.put(Record::Conflict(Box::new(conflict)));
+    }
+
     fn put(&self, record: Record) {
         if self.0.try_send(record).is_err() {
             tracing::warn!("the record of a query was not kept: {WAITING} wait to be written");
@@ -92,12 +98,14 @@ impl RecordWriter {
     async fn write(&self, records: Vec<Record>) {
         let store = Arc::clone(&self.store);
         let written = tokio::task::spawn_blocking(move || {
-            let (mut ledgers, mut reports, mut uses) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut ledgers, mut reports) = (Vec::new(), Vec::new());
+            let (mut uses, mut conflicts) = (Vec::new(), Vec::new());
             for record in records {
                 match record {
                     Record::Ledger(ledger) => ledgers.push(*ledger),
                     Record::Link(report) => reports.push(report),
                     Record::Use(used) => uses.push(used),
+                    Record::Conflict(conflict) => conflicts.push(*conflict),
                 }
             }
             let store = locked(&store);
@@ -105,6 +113,7 @@ impl RecordWriter {
             let written = [
                 store.record_ledgers(&ledgers),
                 store.note_uses(&uses),
+                store.note_conflicts(&conflicts),
                 store.record_link_health(&reports),
             ];
             written.into_iter().collect::<Result<(), _>>()

@@ -18,7 +18,6 @@ use tokio_util::task::TaskTracker;
 
 use super::announce::announce_arrivals;
 use super::arriving::ArrivingStudies;
-use super::conflicts::Conflicts;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
 use super::cross_reference::KnownPatients;
 use super::expiry::expire_visitors;
@@ -268,7 +267,6 @@ fn new_service(
         arriving: ArrivingStudies::default(),
         archive: EmbeddedArchive::of_store(store.path()),
         states: StudyStates::of_store(store.path()),
-        conflicts: Conflicts::default(),
         arrivals: Arrivals::default(),
         known_patients,
         records,
@@ -409,7 +407,6 @@ impl Answers {
             ending: service.drain.is_cancelled(),
             refused: state.refused.clone(),
             links,
-            conflicts: service.conflicts.count(),
             poll_troubles: locked(&service.poll_troubles)
                 .iter()
                 .map(|(station, why)| (station.to_string(), why.clone()))

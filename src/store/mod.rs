@@ -1,6 +1,6 @@
 //! The SQLite store: configuration, its history, the audit, the health of links, the ledgers of past queries, the queue
 //! of priors to be brought, where copies came from, the cross-reference of patients, the states of studies and the
-//! updates that made them, what archives were last seen to hold, and messages of HL7.
+//! updates that made them, what archives were last seen to hold, study UIDs found with two patients, and messages of HL7.
 //!
 //! Invariants: one write transaction carries a change, its audit record and the new generation, or none of them. What a
 //! reader gets is one generation, whole. The newest configuration is kept as rows; older ones are reconstructed from
@@ -36,6 +36,7 @@ mod save;
 mod schema;
 mod shared;
 mod station_table;
+mod study_conflicts;
 mod study_state;
 mod update_log;
 mod updates;
@@ -66,6 +67,7 @@ pub use relay_peers::{AfterStudy, RelayPeer, RelayTrouble};
 pub use review_notices::ReviewNotice;
 pub use save::{SaveError, Saved};
 pub use shared::SharedStore;
+pub use study_conflicts::{Acknowledgement, KnownConflict, KnownParty};
 pub use study_state::StatedStudy;
 pub use update_log::LoggedUpdate;
 pub use updates::{Applied, Draft, Made, Received};

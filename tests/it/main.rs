@@ -59,6 +59,7 @@ mod store_history;
 mod store_processes;
 mod structural_check;
 mod study_command;
+mod study_conflicts;
 mod study_copies;
 mod study_state;
 mod tls;

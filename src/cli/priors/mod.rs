@@ -23,7 +23,8 @@ use crate::link::completeness::Completeness;
 use crate::link::policy::{Caller, Narrowing};
 use crate::link::tls::LinkTls;
 use crate::model::{
-    Configuration, LedgerEntry, Level, PatientIdKey, QueryLedger, Uid, parse_duration, read_prefetch_csv,
+    Configuration, ConflictPath, LedgerEntry, Level, PatientIdKey, QueryLedger, Uid, parse_duration,
+    read_prefetch_csv,
 };
 use crate::priors::find::{FindPriors, JudgedPrior, PriorsFound, PriorsOf, find_priors};
 use crate::priors::relevance::{Current, Verdict};
@@ -129,6 +130,7 @@ pub fn run(ui: &mut Ui, args: PriorsArgs) -> anyhow::Result<ExitStatus> {
         return Ok(ExitStatus::Interrupted);
     };
     records.keep(ui, &found.reports);
+    records.note_conflicts(ui, &found.conflicts(ConflictPath::Priors));
     let mut entries = by_source(&found);
     records.explain_suspensions(&targets, &mut entries);
     let status = found.completeness.into();

@@ -20,8 +20,8 @@ use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::Target;
-use crate::link::{Answer, Ended, Event, LinkedQuery, Request};
-use crate::model::{CharacterSet, LedgerEntry, Level, Outcome};
+use crate::link::{Answer, ConflictLog, Ended, Event, LinkedQuery, Request};
+use crate::model::{CharacterSet, ConflictPath, LedgerEntry, Level, Outcome, StudyConflict};
 use crate::store::LinkReport;
 
 /// When progress is first shown, and how often it is drawn.
@@ -45,6 +45,7 @@ pub struct Asking<'u> {
     /// The character set of each target, where its station has one.
     charsets: Vec<Option<CharacterSet>>,
     sight: FirstSight,
+    conflicts: ConflictLog,
     asked: Asked,
 }
 
@@ -60,6 +61,8 @@ pub struct Asked {
     pub cut: Option<Cut>,
     /// How many studies came.
     pub studies: usize,
+    /// The study UIDs that were found with two patients.
+    pub conflicts: Vec<StudyConflict>,
     /// At which level it was asked.
     pub level: Level,
     /// The studies to be merged; none where they were written as they came.
@@ -124,6 +127,7 @@ impl<'u> Asking<'u> {
                 .count(),
             charsets: request.targets.iter().map(charset).collect(),
             sight: FirstSight::new(Arc::clone(&request.cross_reference)),
+            conflicts: ConflictLog::new(Arc::clone(&request.cross_reference)),
             asked: Asked {
                 merge: Merge::new(sources.clone(), Arc::clone(&request.cross_reference)),
                 sources,
@@ -131,6 +135,7 @@ impl<'u> Asking<'u> {
                 reports: Vec::new(),
                 cut: None,
                 studies: 0,
+                conflicts: Vec::new(),
                 level: request.query.level,
                 has_begun: false,
                 unwritable: 0,
@@ -144,6 +149,7 @@ impl<'u> Asking<'u> {
     pub async fn run(mut self, mut query: LinkedQuery) -> (Asked, anyhow::Result<()>) {
         let ended = self.take_all(&mut query).await;
         self.asked.studies = self.sight.studies();
+        self.asked.conflicts = self.conflicts.finish(ConflictPath::Query);
         self.asked.cut_the_rest();
         (self.asked, ended)
     }
@@ -228,6 +234,10 @@ impl<'u> Asking<'u> {
             return Ok(());
         }
         let sight = self.sight.see(&answer.study);
+        if let Some(source) = self.asked.sources.get(answer.target) {
+            let is_conflict = sight == Sight::Conflict;
+            self.conflicts.see(&source.station, &answer.study, is_conflict);
+        }
         match self.ui.format() {
             Format::Ndjson => self.write_line(sight, &answer)?,
             Format::DicomJson => {

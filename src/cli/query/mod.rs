@@ -113,6 +113,7 @@ pub fn run(ui: &mut Ui, args: QueryArgs) -> anyhow::Result<ExitStatus> {
     // A resolver that hangs would hold up the end otherwise.
     runtime.shutdown_background();
     records.keep(ui, &asked.reports);
+    records.note_conflicts(ui, &asked.conflicts);
     records.explain_suspensions(&targets, &mut asked.ledger);
     let completeness = asked.completeness(&targets);
     let status = status(asked.cut, completeness);

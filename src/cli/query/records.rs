@@ -18,7 +18,7 @@ use crate::link::StudyStates;
 use crate::link::policy::{Skip, Target};
 use crate::model::{
     Asker, Caller, Configuration, CrossReference, LedgerEntry, LedgerId, Level, Query, QueryLedger,
-    StationName, Told, Uid,
+    StationName, StudyConflict, Told, Uid,
 };
 use crate::store::{Access, LinkHealth, LinkReport, Store, StoreError};
 
@@ -128,6 +128,13 @@ impl Records {
     /// Keeps how the links fared.
     pub fn keep(&self, ui: &Ui, reports: &[LinkReport]) {
         self.write(ui, |store| store.record_link_health(reports));
+    }
+
+    /// Keeps the study UIDs that were found with two patients.
+    pub fn note_conflicts(&self, ui: &Ui, conflicts: &[StudyConflict]) {
+        if !conflicts.is_empty() {
+            self.write(ui, |store| store.note_conflicts(conflicts));
+        }
     }
 
     /// Keeps what a query came to: what each station did, and the status and the number of matches that its user is told.

@@ -20,8 +20,8 @@ pub struct StatusView {
     pub reload_refused: Option<String>,
     pub links: Vec<LinkView>,
     pub queues: QueuesView,
-    /// Studies met by the running service whose UID stands for two patients; null where none runs.
-    pub conflicts: Option<usize>,
+    /// Study UIDs found with two patients, and not acknowledged.
+    pub conflicts: u64,
 }
 
 /// What waits to be done.

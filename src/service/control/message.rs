@@ -122,9 +122,6 @@ pub struct ServiceStatus {
     pub refused: Option<RefusedReload>,
     /// When each link is tried next.
     pub links: Vec<LinkTry>,
-    /// How many studies were met, since the service started, whose UID stands for two patients.
-    #[serde(default)]
-    pub conflicts: usize,
     /// Archives that could not be looked through for new objects when they last were, and why.
     #[serde(default)]
     pub poll_troubles: BTreeMap<String, String>,

@@ -17,8 +17,8 @@ use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, uids};
 use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::policy::Target;
-use crate::link::{Answer, Ended, Event, LinkedQuery};
-use crate::model::{LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
+use crate::link::{Answer, ConflictLog, Ended, Event, LinkedQuery};
+use crate::model::{ConflictPath, LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
 use crate::service::health::note;
 use crate::service::{Service, Snapshot};
 
@@ -33,6 +33,7 @@ pub(super) struct Answering<'a> {
     /// Whom the caller means by a patient ID.
     meant: Meant,
     sight: FirstSight,
+    conflicts: ConflictLog,
     given_besides: GivenBesides,
     limit: usize,
     cut: Option<Cut>,
@@ -83,6 +84,7 @@ impl<'a> Answering<'a> {
                 is_linked.then(|| LocalCluster::new(service, snapshot)),
             ),
             sight: FirstSight::new(meant.cross_reference()),
+            conflicts: ConflictLog::new(meant.cross_reference()),
             meant,
             given_besides: GivenBesides::default(),
             limit: settings.count("limits.studies"),
@@ -131,7 +133,10 @@ impl<'a> Answering<'a> {
             };
             match event {
                 Some(Event::Answer(answer)) => {
-                    if self.takes(&answer, &query) {
+                    let before = self.withheld_conflicts(answer.target);
+                    let is_taken = self.takes(&answer, &query);
+                    self.note_conflict(&answer, self.withheld_conflicts(answer.target) > before);
+                    if is_taken {
                         self.give(&answer, cancelled, responder).await;
                     }
                 }
@@ -172,9 +177,20 @@ impl<'a> Answering<'a> {
             Sight::Location => !self.is_of_study(),
             Sight::Conflict => {
                 withheld.conflict += 1;
-                self.service.conflicts.note(&answer.study.study_instance_uid);
                 false
             }
+        }
+    }
+
+    fn withheld_conflicts(&self, target: usize) -> u64 {
+        self.withheld.get(target).map_or(0, |withheld| withheld.conflict)
+    }
+
+    /// Enters the answer among those that may contradict each other, given or withheld.
+    fn note_conflict(&mut self, answer: &Answer, is_conflict: bool) {
+        let target = self.targets.get(answer.target);
+        if let Some(station) = target.and_then(|target| station_of(self.snapshot, target)) {
+            self.conflicts.see(&station.name, &answer.study, is_conflict);
         }
     }
 
@@ -285,6 +301,9 @@ impl<'a> Answering<'a> {
             }
         }
         self.log_withheld();
+        for conflict in self.conflicts.finish(ConflictPath::Find) {
+            self.service.records.conflict(conflict);
+        }
         let is_whole = completeness(ledger.iter().map(|(role, entry)| (*role, entry)));
         Answered {
             complete: is_whole == Completeness::Complete && self.cut.is_none() && end.status.is_success(),

@@ -18,7 +18,7 @@ use super::asked::Asked;
 use crate::link::merge::{Location, Merge, MergedStudy, Source};
 use crate::link::policy::{Narrowing, Role, Target, plan};
 use crate::link::{Answer, Ended, Event, LinkedQuery};
-use crate::model::{Caller, CrossReference, LedgerEntry, Level, Outcome, Query, Station, Uid};
+use crate::model::{Caller, ConflictPath, CrossReference, LedgerEntry, Level, Outcome, Query, Station, Uid};
 use crate::retrieve::{Instance, instances};
 
 /// How much longer others are waited for once the archive stations have answered and hold the study.
@@ -126,8 +126,8 @@ pub(super) async fn find(
         };
         let (merged, mut rows) = search.ask(query, &mut found.ledger).await.finish();
         for study in merged {
-            if !study.conflicts.is_empty() {
-                service.conflicts.note(&study.study.study_instance_uid);
+            if let Some(conflict) = study.conflict(&rows.sources, ConflictPath::Retrieve) {
+                service.records.conflict(conflict);
             }
             if !asked.is_of_patient(&study.study.patient_id, &meant) {
                 continue;
@@ -179,6 +179,7 @@ impl Search<'_> {
             targets.clone(),
         );
         let mut answers = Answers {
+            sources: Source::of(configuration, &targets),
             merge: Merge::new(Source::of(configuration, &targets), Arc::clone(&self.known)),
             listed: Listed::new(),
             cut_short: HashSet::new(),
@@ -242,6 +243,7 @@ impl Search<'_> {
 /// What was answered to one query.
 struct Answers {
     targets: Vec<Target>,
+    sources: Vec<Source>,
     merge: Merge,
     /// By target and study.
     listed: Listed,
@@ -275,12 +277,14 @@ impl Answers {
     fn finish(self) -> (Vec<MergedStudy>, Rows) {
         let Answers {
             targets,
+            sources,
             merge,
             listed,
             cut_short,
         } = self;
         let rows = Rows {
             targets,
+            sources,
             listed,
             cut_short,
         };
@@ -291,6 +295,7 @@ impl Answers {
 /// The instances that were answered.
 struct Rows {
     targets: Vec<Target>,
+    sources: Vec<Source>,
     listed: Listed,
     cut_short: HashSet<usize>,
 }

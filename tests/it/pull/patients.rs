@@ -74,8 +74,14 @@ fn an_update_of_another_patient_than_the_copies_are_of_brings_nothing() {
     tells_of(&a, &study);
     assert!(wait_for_reason(&b).contains("in conflict"));
     assert_eq!(has(&b, &study), 2);
-    b.service
-        .wait_for("the conflict in 'status'", |status| status.conflicts == 1);
+    let status = b.service.env.impaxlink(&["status", "--json"]).json();
+    assert_eq!(status["conflicts"], 1);
+    let listed = b
+        .service
+        .env
+        .impaxlink(&["study", "conflicts", "list", "--json"])
+        .json();
+    assert_eq!(listed["items"][0]["first_path"], "pull", "{listed:#}");
 }
 
 /// Why a pull failed from a source that lists the study as it is and then sends these objects.

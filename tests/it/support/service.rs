@@ -68,6 +68,13 @@ impl Service {
         wait_for(what, || ready(&self.status()));
     }
 
+    /// Waits until `status` counts so many study UIDs found with two patients.
+    pub fn wait_for_conflicts(&self, count: u64) {
+        wait_for("the conflicts in 'status'", || {
+            self.env.impaxlink(&["status", "--json"]).json()["conflicts"] == count
+        });
+    }
+
     /// What `echoscu` says when it calls as `calling`, and whether it got its answer.
     pub fn echo(&self, calling: &str, called: &str) -> (bool, String) {
         echo(self.port, calling, called)

@@ -13,7 +13,7 @@ use crate::link::merge::{Merge, MergedStudy, Source};
 use crate::link::policy::{Caller, Narrowing, Target, plan};
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Event, LinkedQuery, Request, keywords};
-use crate::model::{Configuration, LedgerEntry, Outcome, Query, Uid};
+use crate::model::{Configuration, ConflictPath, LedgerEntry, Outcome, Query, Uid};
 use crate::store::LinkReport;
 
 const COMMAND: &str = "impaxlink study copies";
@@ -80,6 +80,9 @@ pub fn ask(ui: &Ui, study: &Uid) -> anyhow::Result<Asked> {
     // A resolver that hangs would hold up the end otherwise.
     runtime.shutdown_background();
     records.keep(ui, &reports);
+    let conflicts = asked.studies.iter();
+    let conflicts = conflicts.filter_map(|study| study.conflict(&asked.sources, ConflictPath::Query));
+    records.note_conflicts(ui, &conflicts.collect::<Vec<_>>());
     records.explain_suspensions(&targets, &mut asked.ledger);
     asked.completeness = judge(&targets, &asked.ledger);
     let complete = asked.completeness == Completeness::Complete;

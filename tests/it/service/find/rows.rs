@@ -315,8 +315,25 @@ fn a_conflict_is_given_once_and_counted() {
             "as the local cluster has it"
         );
     }
-    let status = sites.service.env.impaxlink(&["status", "--json"]).json();
-    assert_eq!(status["conflicts"], 1);
+    sites.service.wait_for_conflicts(1);
+    let listed = sites
+        .service
+        .env
+        .impaxlink(&["study", "conflicts", "list", "--json"])
+        .json();
+    let conflict = &listed["items"][0];
+    assert_eq!(conflict["study_instance_uid"], sites.federation.conflict.as_str());
+    assert_eq!(
+        (&conflict["first_path"], &conflict["last_path"]),
+        (&"c-find".into(), &"c-find".into())
+    );
+    let stations: Vec<&str> = conflict["parties"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|party| party["station"].as_str().unwrap())
+        .collect();
+    assert_eq!(stations, ["PACS", "SITEC"], "{conflict:#}");
 }
 
 #[test]

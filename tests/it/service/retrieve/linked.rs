@@ -145,7 +145,5 @@ fn a_study_of_two_patients_comes_from_the_local_cluster_alone() {
         moved.log
     );
     assert_eq!(store.instances(), uids_of(study("SITEA")));
-    sites
-        .service
-        .wait_for("the conflict in its status", |status| status.conflicts == 1);
+    sites.service.wait_for_conflicts(1);
 }
