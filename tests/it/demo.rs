@@ -15,7 +15,7 @@ fn the_demo_shows_the_main_job_and_leaves_nothing_behind() {
     let begun = Instant::now();
     let run = env.impaxlink(&["demo"]);
     let shown = run.success();
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     for line in [
         "3 studies from 1 station.",
         "saved as generation 7, in force",

@@ -299,7 +299,7 @@ fn silence_and_idleness_are_bounded() {
     for stream in [&mut silent, &mut slow, &mut idle] {
         assert_eq!(read_pdu(stream), (7, vec![0, 0, 0, 0]));
     }
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

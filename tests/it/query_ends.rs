@@ -92,7 +92,7 @@ fn a_peer_that_ignores_the_cancel_is_aborted_in_time() {
     assert_eq!(document["items"].as_array().unwrap().len(), 1);
     let took = begun.elapsed();
     assert!(
-        took > Duration::from_secs(2) && took < Duration::from_secs(8),
+        took > Duration::from_secs(2) && took < Duration::from_secs(20),
         "{took:?}"
     );
     let association = peer.ended(1).remove(0);
@@ -194,13 +194,13 @@ fn a_timeout_of_the_whole_query() {
     let env = Env::new();
     add_archive(&env, "PACS", "PACS", peer.port, &[]);
     let begun = Instant::now();
-    let (run, document) = query(&env, &["--timeout", "500ms"]);
+    let (run, document) = query(&env, &["--timeout", "3s"]);
     run.exits(3);
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(20));
     assert_eq!(document["ledger"][0]["outcome"], json!("truncated"));
     assert_eq!(
         document["ledger"][0]["detail"],
-        json!("not at its end within 500ms (--timeout)")
+        json!("not at its end within 3s (--timeout)")
     );
     assert_eq!(document["items"].as_array().unwrap().len(), 1);
 }
@@ -214,7 +214,7 @@ fn many_dead_stations_take_one_timeout_and_not_the_sum() {
     env.impaxlink(&["config", "set", "timeout.association", "1s"])
         .success();
     // They accept connections, by their backlog, and never say a word.
-    let dead: Vec<TcpListener> = (0..8)
+    let dead: Vec<TcpListener> = (0..16)
         .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
     for (number, listener) in dead.iter().enumerate() {
@@ -226,11 +226,11 @@ fn many_dead_stations_take_one_timeout_and_not_the_sum() {
     let took = begun.elapsed();
     run.exits(3);
     assert!(
-        took >= Duration::from_secs(1) && took < Duration::from_secs(3),
+        took >= Duration::from_secs(1) && took < Duration::from_secs(12),
         "{took:?}"
     );
     assert_eq!(values(&document["items"], "study_instance_uid"), ["1.1"]);
-    let entry = item(&document["ledger"], "station", "DEAD7");
+    let entry = item(&document["ledger"], "station", "DEAD15");
     assert!(
         entry["detail"]
             .as_str()
@@ -239,8 +239,8 @@ fn many_dead_stations_take_one_timeout_and_not_the_sum() {
         "{entry}"
     );
     let first: jiff::Timestamp = entry["retry_at"].as_str().unwrap().parse().unwrap();
-    let (_, document) = query(&env, &["--from", "DEAD7"]);
-    let entry = item(&document["ledger"], "station", "DEAD7");
+    let (_, document) = query(&env, &["--from", "DEAD15"]);
+    let entry = item(&document["ledger"], "station", "DEAD15");
     let second: jiff::Timestamp = entry["retry_at"].as_str().unwrap().parse().unwrap();
     assert!(
         second.duration_since(first).as_secs() > 20,
@@ -264,7 +264,7 @@ fn a_linked_cluster_holds_up_the_end_only_so_long() {
     let begun = Instant::now();
     let (run, document) = query(&env, &[]);
     run.exits(3);
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(20));
     let entry = item(&document["ledger"], "station", "SITEB");
     assert_eq!(
         entry["detail"],
@@ -278,7 +278,7 @@ fn linked_rows_wait_for_local_ones_but_not_for_ever() {
     let late = vec![
         accept(),
         Step::AwaitRequest,
-        Step::Pause(Duration::from_millis(800)),
+        Step::Pause(Duration::from_secs(3)),
         study("1.1"),
         Step::End(0, ""),
     ];
@@ -421,10 +421,10 @@ fn a_caller_that_reads_slowly_fails_no_station() {
         port: parse_port(&peer.port.to_string()).unwrap(),
     };
     let mut station = Station::new("SITEB".parse().unwrap(), "SITEB".parse().unwrap(), Some(endpoint));
-    station.timeout = Duration::from_millis(200);
+    station.timeout = Duration::from_secs(1);
     station.links.cluster_linking = true;
     let mut settings = Settings::default();
-    settings.set("query.deadline", "200ms").unwrap();
+    settings.set("query.deadline", "1s").unwrap();
     let request = Request {
         configuration: Arc::new(Configuration {
             settings,
@@ -460,7 +460,7 @@ fn a_caller_that_reads_slowly_fails_no_station() {
                 Event::Ended(ended) => return (answers, ended.entry),
             }
             if answers == 10 {
-                tokio::time::sleep(Duration::from_millis(600)).await;
+                tokio::time::sleep(Duration::from_millis(2500)).await;
             }
         }
     });

@@ -242,8 +242,7 @@ fn the_service_answers_over_tls_and_holds_stations_to_it() {
     assert!(service.echo("PLAIN", "IMPAXLINK").0);
     let (answered, log) = service.echo("VIEWER", "IMPAXLINK");
     assert!(!answered && log.contains("Rejected Permanent"), "{log}");
-    let log = service.process.output();
-    assert!(log.contains("the station calls over TLS alone"), "{log}");
+    service.log_with("the station calls over TLS alone");
 }
 
 #[test]
@@ -308,8 +307,7 @@ fn who_says_to_be_a_station_over_tls_shows_a_certificate() {
     ask_for("optional");
     let (answered, log) = echoes_without_certificate(tls_port, "VIEWER");
     assert!(!answered && log.contains("Rejected Permanent"), "{log}");
-    let log = service.process.output();
-    assert!(log.contains("the station shows no certificate"), "{log}");
+    service.log_with("the station shows no certificate");
     // It is answered without TLS, too.
     let (answered, log) = echoes_without_certificate(tls_port, "PLAIN");
     assert!(answered, "{log}");
@@ -355,8 +353,7 @@ fn a_caller_is_known_by_the_fingerprint_of_its_certificate() {
             "the certificate is not the station's; where it truly is, set --tls-fingerprint {}",
             certificate.fingerprint()
         );
-        let log = service.process.output();
-        assert!(log.contains(&why), "{log}");
+        service.log_with(&why);
     }
 }
 

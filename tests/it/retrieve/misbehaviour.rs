@@ -166,20 +166,20 @@ fn a_foreign_response_ends_the_association() {
 fn a_move_that_says_nothing_is_given_up_when_nothing_arrives() {
     let study = one_series();
     let pending = Step::Match(0xFF00, Identifier::Elements(elements(&[])));
-    let steps = vec![pending, Step::AwaitCancel, Step::Pause(Duration::from_secs(20))];
+    let steps = vec![pending, Step::AwaitCancel, Step::Pause(Duration::from_secs(60))];
     let brought = from(&study, steps, &["--method", "move"], None);
     brought.is(1, 0, None, "nothing arrived within 1s");
-    assert!(brought.took < Duration::from_secs(10), "{:?}", brought.took);
+    assert!(brought.took < Duration::from_secs(30), "{:?}", brought.took);
     assert_eq!(brought.peer.associations()[1].cancelled.len(), 1);
 }
 
 #[test]
 fn a_silent_get_is_given_up() {
     let study = one_series();
-    let steps = then(objects(&study, 1), Step::Pause(Duration::from_secs(20)));
+    let steps = then(objects(&study, 1), Step::Pause(Duration::from_secs(60)));
     let brought = from(&study, steps, &["--method", "get"], None);
     brought.is(3, 1, None, "no answer within 1s");
-    assert!(brought.took < Duration::from_secs(10), "{:?}", brought.took);
+    assert!(brought.took < Duration::from_secs(30), "{:?}", brought.took);
 }
 
 #[test]

@@ -36,13 +36,12 @@ fn registered_stations_are_answered_and_others_told_why_not() {
     assert_rejected(service.echo("ELSEWHERE", "IMPAXLINK"), result, reason);
     let reason = "Called AE Title Not Recognized";
     assert_rejected(service.echo("VIEWER", "SOMEBODY"), result, reason);
-    let log = service.process.output();
     for line in [
         r#"from "STRANGER" to "IMPAXLINK" at 127.0.0.1: no station has this calling AE title"#,
         r#"from "ELSEWHERE" to "IMPAXLINK" at 127.0.0.1: no station with this calling AE title calls from"#,
         r#"from "VIEWER" to "SOMEBODY" at 127.0.0.1: the called AE title is not ours"#,
     ] {
-        assert!(log.contains(line), "no {line:?} in {log}");
+        service.log_with(line);
     }
 }
 
@@ -56,7 +55,7 @@ fn two_stations_at_one_address_with_one_title_are_a_tie() {
     let service = Service::start(vec![station("PACS", 104), other]);
     let rejected = service.echo("PACS", "IMPAXLINK");
     assert_rejected(rejected, "Rejected Permanent", "Calling AE Title Not Recognized");
-    assert!(service.process.output().contains("several stations"));
+    service.log_with("several stations");
 }
 
 #[test]
@@ -109,12 +108,6 @@ fn what_a_stranger_writes_does_not_steer_the_terminal_that_shows_the_log() {
     pdu.extend_from_slice(&(body.len() as u32).to_be_bytes());
     pdu.extend_from_slice(&body);
     stream.write_all(&pdu).unwrap();
-    crate::support::service::wait_for("the rejection in the log", || {
-        service.process.output().contains("EVIL")
-    });
-    assert!(
-        !service.process.output().contains('\x1b'),
-        "{:?}",
-        service.process.output()
-    );
+    let log = service.log_with("EVIL");
+    assert!(!log.contains('\x1b'), "{log:?}");
 }

@@ -83,7 +83,7 @@ fn a_request_under_way_has_the_time_to_end_and_a_second_signal_does_not_wait() {
     let began = Instant::now();
     service.process.signal(Signal::TERM);
     assert_eq!(service.process.wait(PATIENCE).code(), Some(130));
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(40));
     let _ = stream.write_all(&[0]);
 }
 

@@ -83,7 +83,7 @@ fn the_service_finds_out_which_links_answer() {
     });
     service.env.impaxlink(&["reload"]).success();
     wait_for_health(&service, "DOWN", "up");
-    assert!(service.process.output().contains("DOWN does not answer"));
+    service.log_with("DOWN does not answer");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::env::Env;
 use super::process::{Process, free_port};
 
 /// How long anything may take that is only waited for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The running service.
 pub struct Service {
@@ -73,6 +73,20 @@ impl Service {
         wait_for("the conflicts in 'status'", || {
             self.env.impaxlink(&["status", "--json"]).json()["conflicts"] == count
         });
+    }
+
+    /// Its log, once it has this text: what a caller is answered may reach it before the log is written.
+    #[track_caller]
+    pub fn log_with(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.process.output();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "no {text:?} in {log}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// What `echoscu` says when it calls as `calling`, and whether it got its answer.

@@ -293,8 +293,7 @@ fn a_bare_patient_id_is_the_local_clusters_own() {
         station.issuers = vec!["VALLEY".parse().unwrap()]
     });
     assert_eq!(issuers(&[&shared]), ["VALLEY"]);
-    let log = sites.service.process.output();
-    assert!(log.contains("withheld: patients of another issuer"), "{log}");
+    let log = sites.service.log_with("withheld: patients of another issuer");
     assert!(!log.contains(sites.federation.shared_patient_id), "{log}");
 }
 

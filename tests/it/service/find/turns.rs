@@ -47,7 +47,7 @@ fn a_turn_that_never_comes_is_not_waited_for() {
         heeds_cancel: true,
     });
     let pacs = FakePeer::start(vec![accept(), Step::AwaitRequest, flood, Step::End(0, "")]);
-    let service = service_in_turn(&pacs, "1", Duration::from_millis(500));
+    let service = service_in_turn(&pacs, "1", Duration::from_secs(2));
     let mut holding = Viewer::open(service.port, "READER");
     holding.begin("STUDY", &["StudyInstanceUID"]);
     holding.next();

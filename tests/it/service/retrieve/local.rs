@@ -135,8 +135,7 @@ fn each_level_brings_its_own() {
         &["QueryRetrieveLevel=STUDY", &study],
     );
     assert_eq!(moved.status, "a801", "{}", moved.log);
-    let log = service.process.output();
-    assert!(log.contains("destination NOBODY is no station"), "{log}");
+    let log = service.log_with("destination NOBODY is no station");
     assert!(
         !log.contains(STUDY) && !log.contains("P1"),
         "nothing of the patient: {log}"

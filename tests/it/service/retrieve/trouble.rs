@@ -51,8 +51,7 @@ fn a_destination_that_refuses_or_breaks_is_told_of_and_given_up() {
             failed > 0 && completed + failed == 6,
             "{arguments:?} {completed} {failed}"
         );
-        let log = service.process.output();
-        assert!(log.contains("objects for STORE: "), "{log}");
+        service.log_with("objects for STORE: ");
     }
 }
 
@@ -143,7 +142,7 @@ fn many_movers_leave_queries_their_turn() {
         &["QueryRetrieveLevel=STUDY", "StudyInstanceUID"],
     );
     assert!(
-        found.success && began.elapsed() < Duration::from_secs(5),
+        found.success && began.elapsed() < Duration::from_secs(20),
         "{:?} {}",
         began.elapsed(),
         found.log
