@@ -9,7 +9,7 @@ use crate::link::completeness::Completeness;
 use crate::model::{Invalid, shorten};
 use crate::service::ServeError;
 use crate::service::control::ControlError;
-use crate::store::{ErrorClass, ServiceLockError, StoreError, VerifyError};
+use crate::store::{ErrorClass, Replacement, ServiceLockError, StoreError, VerifyError};
 
 /// The exit statuses that scripts depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,6 +269,13 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::MadeByNewer { .. } => "use the newer impaxlink",
         StoreError::MadeByOlder { .. } => "any command that writes migrates it, after a backup",
         StoreError::InUse { .. } => "stop that service first, then start this version's",
+        StoreError::Replaced { .. } => "look what is there now, then try again",
+        StoreError::NotTakenUp {
+            how: Replacement::Deleted,
+            ..
+        } => "put a store there, then 'impaxlink reload'; or restart the service, which makes an empty one",
+        StoreError::NotTakenUp { .. } => "'impaxlink reload' has the service take up what is there now",
+        StoreError::OtherCluster { .. } => "restart the service to take it up, or put its own store back",
         StoreError::ReadOnly { .. } | StoreError::NotPermitted { .. } => {
             "run as the store's owner, or name another with --store"
         }

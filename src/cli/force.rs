@@ -144,7 +144,14 @@ pub fn bring_into_force(ui: &Ui, settings: &Settings, saved: &Saved) -> anyhow::
 /// Asks the service, where one runs, to take the newest generation.
 fn reload_service(ui: &Ui, saved: Generation, timeout: Duration) -> ServiceForce {
     match control::reload_after_save(ui.store_path(), saved, timeout) {
-        AfterSave::InForce(report) => ServiceForce::InForce(report.generation),
+        AfterSave::InForce(report) => {
+            if let Some(how) = &report.store_taken_up {
+                ui.notice(&format!(
+                    "the service has taken up another store: the one before {how}"
+                ));
+            }
+            ServiceForce::InForce(report.generation)
+        }
         AfterSave::NotRunning => ServiceForce::NotRunning,
         AfterSave::NotInForce(ControlError::NotInForce { in_force, reason }) => ServiceForce::Refused {
             detail: reason,

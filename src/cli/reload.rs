@@ -21,6 +21,9 @@ use crate::store::{Access, SavedGeneration};
 /// Returns when it is in force, and tells what changed and whose saves it brings. Nothing is dropped: associations go
 /// on, operations end under the configuration they began with. A configuration that can't be used is refused, and the
 /// one in force stays.
+///
+/// Where the store was replaced, overwritten or put back after it was deleted, the service uses neither the old nor the
+/// new one until a reload takes up the one that is there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  impaxlink reload\n  impaxlink reload --timeout 5s --json")]
 pub struct ReloadArgs {
@@ -44,6 +47,7 @@ pub fn run(ui: &mut Ui, args: ReloadArgs) -> anyhow::Result<ExitStatus> {
             previous: report.previous,
             generation: report.generation,
             elapsed_ms: report.elapsed_ms,
+            store_taken_up: report.store_taken_up.is_some(),
             changes: change_views(&report.changes),
             saves: saves.iter().map(GenerationView::from).collect(),
         }))?,
@@ -72,6 +76,8 @@ struct ReloadView<'a> {
     previous: Generation,
     generation: Generation,
     elapsed_ms: u64,
+    /// Whether the service has taken up another store than the one it had.
+    store_taken_up: bool,
     changes: Vec<ChangeView<'a>>,
     saves: Vec<GenerationView<'a>>,
 }
@@ -107,7 +113,11 @@ fn tell(ui: &mut Ui, report: &ReloadReport, saves: &[SavedGeneration]) -> anyhow
         generation,
         elapsed_ms,
         changes,
+        store_taken_up,
     } = report;
+    if let Some(how) = store_taken_up {
+        ui.line(&format!("another store was taken up: the one before {how}"))?;
+    }
     if previous == generation && changes.is_empty() {
         ui.line(&format!("generation {generation} in force: unchanged"))?;
         return Ok(());

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::view::{LinkView, QueuesView, StatusView, UpdatesView};
 use super::error::ExitStatus;
-use super::output::Ui;
+use super::output::{Color, Ui};
 use super::reload::saved_by;
 use super::station::list::{address, state};
 use super::table::Columns;
@@ -46,7 +46,14 @@ pub fn run(ui: &mut Ui, _args: StatusArgs) -> anyhow::Result<ExitStatus> {
         Err(ControlError::NotRunning) => None,
         Err(error) => return Err(error.into()),
     };
-    let saved = read_saved(ui)?;
+    let is_lost = service
+        .as_ref()
+        .is_some_and(|service| service.store_lost.is_some());
+    let saved = match read_saved(ui) {
+        // The service says what is wrong with it.
+        Err(_) if is_lost => Known::default(),
+        saved => saved?,
+    };
     let picture = Picture {
         service,
         saved,
@@ -60,6 +67,7 @@ pub fn run(ui: &mut Ui, _args: StatusArgs) -> anyhow::Result<ExitStatus> {
         Format::Table => picture.tell(ui)?,
     }
     Ok(match picture.service {
+        Some(_) if is_lost => ExitStatus::Failed,
         Some(_) => ExitStatus::Done,
         None => ExitStatus::NotRunning,
     })
@@ -149,12 +157,16 @@ impl Picture {
         StatusView {
             running: service.is_some(),
             pid: service.map(|service| service.pid),
-            generation_saved: self.saved.configuration.generation,
+            generation_saved: self
+                .lost_store()
+                .is_none()
+                .then_some(self.saved.configuration.generation),
             generation_in_force: service.map(|service| service.generation),
             started: service.map(|service| service.started),
             listen: service.map(|service| service.listen.to_string()),
             associations: service.map(|service| service.associations),
             ending: service.is_some_and(|service| service.ending),
+            store_lost: service.and_then(|service| service.store_lost.clone()),
             reload_refused: service.and_then(|service| Some(service.refused.as_ref()?.reason.clone())),
             links: self.links().map(|station| self.link_view(station)).collect(),
             queues: QueuesView {
@@ -225,7 +237,13 @@ impl Picture {
             .chain(self.pulls())
             .chain(self.hl7_messages())
         {
-            ui.line(&line)?;
+            let is_lost = self.lost_store().as_ref() == Some(&line);
+            let shown = if is_lost {
+                ui.paint(Color::Red, &line)
+            } else {
+                line
+            };
+            ui.line(&shown)?;
         }
         if self.links().next().is_none() {
             return Ok(());
@@ -247,6 +265,14 @@ impl Picture {
         Ok(ui.table(table)?)
     }
 
+    /// What happened to the store of the running service, and how it is mended.
+    fn lost_store(&self) -> Option<String> {
+        let lost = self.service.as_ref()?.store_lost.as_ref()?;
+        Some(format!(
+            "{lost}: nothing is recorded or acknowledged. Put the right store there, then 'impaxlink reload'"
+        ))
+    }
+
     /// The service and the generations, a line each.
     fn facts(&self) -> Vec<String> {
         let saved = self.saved.last_save.as_ref().map(saved_by);
@@ -260,7 +286,9 @@ impl Picture {
             "service up {up}, generation {} in force{ending}",
             service.generation
         )];
-        if service.generation != self.saved.configuration.generation {
+        if let Some(lost) = self.lost_store() {
+            lines.push(lost);
+        } else if service.generation != self.saved.configuration.generation {
             lines.push(format!("{saved}, NOT in force: impaxlink reload"));
         }
         if let Some(refused) = &service.refused {

@@ -48,6 +48,11 @@ impl StudyStates {
         }
     }
 
+    /// Closes the store; the next query opens the one that is at its path then. Blocks while one reads.
+    pub fn close(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// What is on record for a query of `station`; `None` where that is nothing at all.
     pub(super) async fn of_query(
         &self,

@@ -31,8 +31,12 @@ pub struct Queue {
 impl Queue {
     /// The queue of `store`, with a runner of its own.
     pub fn of(store: Store) -> Result<Self, StoreError> {
-        let runner = Arc::new(store.prefetch_runner()?);
-        let store = SharedStore::of(store);
+        Queue::of_shared(SharedStore::of(store))
+    }
+
+    /// The queue of a store that others use too.
+    pub fn of_shared(store: SharedStore) -> Result<Self, StoreError> {
+        let runner = Arc::new(store.with_blocking(Store::prefetch_runner)?);
         Ok(Queue { store, runner })
     }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{Service, chain, locked};
 use crate::archive::ArrivedStudy;
 use crate::audit::Attribution;
-use crate::store::Store;
+use crate::store::{SharedStore, Store};
 use crate::updates::announce::{AnnounceError, Announced, Arrivals};
 
 /// How often it is looked whether a study has arrived.
@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(1);
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// Tells of arrivals until the service drains.
-pub(super) async fn announce_arrivals(service: Arc<Service>, store: Store, attribution: Attribution) {
+pub(super) async fn announce_arrivals(service: Arc<Service>, store: SharedStore, attribution: Attribution) {
     let announcing = Arc::new(Mutex::new(Announcing {
         store,
         attribution,
@@ -42,7 +42,7 @@ pub(super) async fn announce_arrivals(service: Arc<Service>, store: Store, attri
 }
 
 struct Announcing {
-    store: Store,
+    store: SharedStore,
     attribution: Attribution,
     /// What was logged last of what is not well.
     failure: Option<String>,
@@ -53,7 +53,8 @@ struct Announcing {
 impl Announcing {
     /// Tells of what is due; how long to wait then.
     fn look(&mut self, service: &Service) -> Duration {
-        let Err(error) = self.announce(service) else {
+        let store = self.store.clone();
+        let Err(error) = store.with_blocking(|store| self.announce(service, store)) else {
             self.failure = None;
             return TICK;
         };
@@ -66,7 +67,7 @@ impl Announcing {
     }
 
     /// A study that can't be told keeps no other waiting.
-    fn announce(&mut self, service: &Service) -> Result<(), AnnounceError> {
+    fn announce(&mut self, service: &Service, store: &Store) -> Result<(), AnnounceError> {
         let snapshot = service.in_force.pin();
         let configuration = snapshot.configuration();
         let mut stations = configuration.stations.iter();
@@ -75,7 +76,7 @@ impl Announcing {
         };
         let archive = service.archive.open(snapshot.settings())?;
         let arrivals = Arrivals {
-            store: &self.store,
+            store,
             archive: &archive,
             configuration,
         };

@@ -9,18 +9,18 @@
 
 mod verdict;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::sleep;
 
 pub use self::verdict::{Stays, Visitor};
-use super::{Service, chain, locked};
+use super::{Service, chain};
 use crate::archive::{Archive, ArchiveError, Holding};
 use crate::audit::{Attribution, Expired};
 use crate::model::{Configuration, StationName, Uid};
-use crate::store::{Store, StoreError};
+use crate::store::{SharedStore, Store, StoreError};
 
 /// So many times while one is kept, visitors are looked through, within these bounds.
 const LOOKS_WHILE_KEPT: u32 = 10;
@@ -143,11 +143,13 @@ impl Visitors<'_> {
 }
 
 /// Lets visitors expire from now on, until the service drains.
-pub(super) async fn expire_visitors(service: Arc<Service>, store: Store, attribution: Attribution) {
-    let (store, attribution) = (Arc::new(Mutex::new(store)), Arc::new(attribution));
+pub(super) async fn expire_visitors(service: Arc<Service>, store: SharedStore, attribution: Attribution) {
+    let attribution = Arc::new(attribution);
     loop {
-        let (here, store, attribution) = (Arc::clone(&service), Arc::clone(&store), Arc::clone(&attribution));
-        let looking = tokio::task::spawn_blocking(move || look_through(&here, &locked(&store), &attribution));
+        let (here, store, attribution) = (Arc::clone(&service), store.clone(), Arc::clone(&attribution));
+        let looking = tokio::task::spawn_blocking(move || {
+            store.with_blocking(|store| look_through(&here, store, &attribution))
+        });
         match looking.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("visitors could not be looked through: {}", chain(&error)),

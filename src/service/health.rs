@@ -4,7 +4,7 @@
 //! `schedule`'s.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,14 +15,13 @@ use super::{Service, Snapshot, chain, locked};
 use crate::dimse::{Error, RequestorOptions, connect, uids};
 use crate::link::{calling, tls_failure};
 use crate::model::Station;
-use crate::store::{LinkOutcome, LinkReport, Store};
+use crate::store::{LinkOutcome, LinkReport, SharedStore};
 
 /// How many links are tried at once.
 const AT_ONCE: usize = 16;
 
 /// Tries links when they are due, until the service drains.
-pub(super) async fn watch_links(service: Arc<Service>, store: Store) {
-    let store = Arc::new(Mutex::new(store));
+pub(super) async fn watch_links(service: Arc<Service>, store: SharedStore) {
     let mut generation = service.in_force.watch();
     let mut attempts = JoinSet::new();
     locked(&service.links).follow(service.in_force.pin().configuration(), Instant::now());
@@ -101,12 +100,7 @@ async fn echo(station: &Station, snapshot: &Snapshot) -> Result<Duration, String
     }
 }
 
-async fn end(
-    service: &Service,
-    store: &Arc<Mutex<Store>>,
-    station: &Station,
-    outcome: Result<Duration, String>,
-) {
+async fn end(service: &Service, store: &SharedStore, station: &Station, outcome: Result<Duration, String>) {
     let answered = outcome.is_ok();
     let Some(planned) = locked(&service.links).end(station, answered, Instant::now(), chance()) else {
         return;
@@ -135,10 +129,9 @@ async fn end(
     record(store, vec![report]).await;
 }
 
-async fn record(store: &Arc<Mutex<Store>>, reports: Vec<LinkReport>) {
-    let store = Arc::clone(store);
-    let recording = tokio::task::spawn_blocking(move || locked(&store).record_link_health(&reports));
-    if let Ok(Err(error)) = recording.await {
+async fn record(store: &SharedStore, reports: Vec<LinkReport>) {
+    let recording = store.with(move |store| store.record_link_health(&reports));
+    if let Err(error) = recording.await {
         tracing::warn!("the health of links was not kept: {}", chain(&error));
     }
 }

@@ -70,6 +70,7 @@ pub use snapshot::{InForce, Snapshot, Unusable};
 
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::model::{StationName, Uid, in_full};
+use crate::store::HeldStore;
 use crate::updates::hl7::feed::Feed;
 use arriving::ArrivingStudies;
 use control::RefusedReload;
@@ -85,6 +86,7 @@ use update::Updates;
 /// What the parts of a running service share.
 struct Service {
     started: Timestamp,
+    store: Arc<HeldStore>,
     /// The local cluster's identity, made once for its store.
     cluster_uid: Uid,
     in_force: InForce,
@@ -126,6 +128,14 @@ struct State {
 }
 
 impl Service {
+    /// Why something that must be recorded is not.
+    fn why_not_kept(&self) -> String {
+        match self.store.refuse_lost() {
+            Ok(()) => "it could not be kept".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
     }

@@ -5,7 +5,7 @@
 //! begins. Each step is taken under the snapshot in force then. The store is used on blocking threads alone.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::priors::find::FindPriors;
 use crate::priors::looking::{Looked, Occasion, look};
 use crate::priors::runner::{self, Goal, Limits, Queue};
 use crate::priors::worklist::{WorklistQuestion, ask_worklist, worklist_station};
-use crate::store::{CopyRecord, Enqueued, Store, StoreError};
+use crate::store::{CopyRecord, Enqueued, SharedStore, Store, StoreError};
 
 /// How often arrivals and the worklist are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,10 +42,10 @@ pub(super) struct Prefetch {
 
 impl Prefetch {
     /// With a connection to the store of its own.
-    pub(super) fn of(store: Store) -> Result<Self, StoreError> {
+    pub(super) fn of(store: SharedStore, path: &Path) -> Result<Self, StoreError> {
         Ok(Prefetch {
-            store: store.path().to_owned(),
-            queue: Queue::of(store)?,
+            store: path.to_owned(),
+            queue: Queue::of_shared(store)?,
         })
     }
 

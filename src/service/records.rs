@@ -3,15 +3,13 @@
 //! Invariant: no query waits for the store. What comes faster than it can be written, beyond a bounded number, is lost
 //! and counted in the log. What was handed over before the end is written at the end.
 
-use std::sync::{Arc, Mutex};
-
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{chain, locked};
+use super::chain;
 use crate::model::{QueryLedger, StudyConflict, Uid};
-use crate::store::{LinkReport, Store, StudyUse};
+use crate::store::{LinkReport, SharedStore, StudyUse};
 
 /// How many records wait to be written.
 const WAITING: usize = 4096;
@@ -34,18 +32,15 @@ pub(super) struct Records(mpsc::Sender<Record>);
 /// Writes it.
 #[derive(Debug)]
 pub(super) struct RecordWriter {
-    store: Arc<Mutex<Store>>,
+    store: SharedStore,
     waiting: mpsc::Receiver<Record>,
 }
 
 impl Records {
     /// What takes records, and what writes them to `store`.
-    pub(super) fn new(store: Store) -> (Self, RecordWriter) {
+    pub(super) fn new(store: SharedStore) -> (Self, RecordWriter) {
         let (sender, waiting) = mpsc::channel(WAITING);
-        let writer = RecordWriter {
-            store: Arc::new(Mutex::new(store)),
-            waiting,
-        };
+        let writer = RecordWriter { store, waiting };
         (Records(sender), writer)
     }
 
@@ -96,8 +91,7 @@ impl RecordWriter {
     }
 
     async fn write(&self, records: Vec<Record>) {
-        let store = Arc::clone(&self.store);
-        let written = tokio::task::spawn_blocking(move || {
+        let written = self.store.with(move |store| {
             let (mut ledgers, mut reports) = (Vec::new(), Vec::new());
             let (mut uses, mut conflicts) = (Vec::new(), Vec::new());
             for record in records {
@@ -108,7 +102,6 @@ impl RecordWriter {
                     Record::Conflict(conflict) => conflicts.push(*conflict),
                 }
             }
-            let store = locked(&store);
             // One that fails costs the others nothing.
             let written = [
                 store.record_ledgers(&ledgers),
@@ -118,7 +111,7 @@ impl RecordWriter {
             ];
             written.into_iter().collect::<Result<(), _>>()
         });
-        if let Ok(Err(error)) = written.await {
+        if let Err(error) = written.await {
             tracing::warn!("what queries leave was not kept: {}", chain(&error));
         }
     }

@@ -6,22 +6,24 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::control::{RefusedReload, ReloadReport};
 use super::listener::{Bound, Listening, Transport};
-use super::{Service, Snapshot, Unusable, chain, locked, notify};
+use super::{Service, Snapshot, Unusable, chain, notify};
 use crate::model::{Change, Generation, changes};
-use crate::store::{Store, StoreError};
+use crate::store::{Replacement, SharedStore, Store, StoreError};
 
 /// Why the newest generation is not in force.
 #[derive(Debug, thiserror::Error)]
 enum ReloadError {
     #[error("the configuration cannot be read")]
     Store(#[source] StoreError),
+    #[error("the store can't be taken up")]
+    Lost(#[source] StoreError),
     #[error("the configuration was not read to its end")]
     Unread,
     #[error("generation {generation} is unusable")]
@@ -72,16 +74,16 @@ pub(super) struct AllListening {
 /// The one who reloads, and who holds the addresses where the service listens.
 pub(super) struct Reloader {
     service: Arc<Service>,
-    store: Arc<Mutex<Store>>,
+    store: SharedStore,
     listening: AllListening,
 }
 
 impl Reloader {
     /// Reads from `store`; `listening` is given up when the service drains.
-    pub(super) fn new(service: Arc<Service>, store: Store, listening: AllListening) -> Self {
+    pub(super) fn new(service: Arc<Service>, store: SharedStore, listening: AllListening) -> Self {
         Reloader {
             service,
-            store: Arc::new(Mutex::new(store)),
+            store,
             listening,
         }
     }
@@ -105,7 +107,7 @@ impl Reloader {
     }
 
     async fn reload(&mut self) -> Outcome {
-        let outcome = self.take_newest().await.map_err(|error| chain(&error));
+        let outcome = self.take_up_and_reload().await;
         let refused = outcome.as_ref().err().map(|reason| RefusedReload {
             at: Timestamp::now(),
             reason: reason.clone(),
@@ -123,15 +125,46 @@ impl Reloader {
             Err(reason) => tracing::error!("reload refused: {reason}"),
         }
         self.service.state().refused = refused;
+        let patients = &self.service.known_patients;
+        let is_other = outcome
+            .as_ref()
+            .is_ok_and(|report| report.store_taken_up.is_some());
         // It says itself in the log where it can't be read; the configuration does not depend on it.
-        let _ = self.service.known_patients.take_newest().await;
+        let _ = match is_other {
+            true => patients.take_from_other_store().await,
+            false => patients.take_newest().await,
+        };
         outcome
+    }
+
+    /// Takes up the store that is at the path now, where the one that is held was lost.
+    async fn take_up_and_reload(&mut self) -> Outcome {
+        let service = Arc::clone(&self.service);
+        let taking_up = tokio::task::spawn_blocking(move || {
+            // A connection that is left to the very same file would have the next ones use the old log.
+            if service.store.look().is_some_and(Replacement::is_same_file) {
+                service.states.close();
+            }
+            let taken_up = service.store.take_up()?;
+            if taken_up.is_some() {
+                service.states.close();
+            }
+            Ok(taken_up)
+        });
+        let lost = match taking_up.await {
+            Ok(taken_up) => taken_up.map_err(ReloadError::Lost),
+            Err(_) => Err(ReloadError::Unread),
+        };
+        let lost = lost.map_err(|error| chain(&error))?;
+        let mut report = self.take_newest().await.map_err(|error| chain(&error))?;
+        report.store_taken_up = lost.map(|how| how.to_string());
+        Ok(report)
     }
 
     async fn take_newest(&mut self) -> Result<ReloadReport, ReloadError> {
         let began = std::time::Instant::now();
         let before = self.service.in_force.pin();
-        let store = Arc::clone(&self.store);
+        let store = self.store.clone();
         let previous = Arc::clone(&before);
         let reading = tokio::task::spawn_blocking(move || Newest::read(&store, &previous));
         let newest = reading.await.map_err(|_| ReloadError::Unread)??;
@@ -150,6 +183,7 @@ impl Reloader {
             generation: newest.generation,
             elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             changes: newest.changes,
+            store_taken_up: None,
         })
     }
 
@@ -242,8 +276,10 @@ struct Newest {
 
 impl Newest {
     /// Reads and compares; with thousands of stations that is too long for a thread that serves.
-    fn read(store: &Mutex<Store>, in_force: &Snapshot) -> Result<Self, ReloadError> {
-        let newest = locked(store).configuration().map_err(ReloadError::Store)?;
+    fn read(store: &SharedStore, in_force: &Snapshot) -> Result<Self, ReloadError> {
+        let newest = store
+            .with_blocking(Store::configuration)
+            .map_err(ReloadError::Store)?;
         let generation = newest.generation;
         if newest == **in_force.configuration() && !in_force.depends_on_files() {
             return Ok(Newest {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,11 +39,14 @@ use super::update::Updates;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::audit::Attribution;
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
-use crate::store::{Access, ServiceLock, ServiceLockError, SharedStore, Store, StoreError};
+use crate::store::{Access, HeldStore, ServiceLock, ServiceLockError, SharedStore, Store, StoreError};
 use crate::updates::hl7::feed::Feed;
 
 /// How many connections may wait to ask for an association, all sources together.
 const WAITING_CONNECTIONS: usize = 256;
+
+/// How often the files of the store are looked at.
+const STORE_TICK: Duration = Duration::from_millis(500);
 
 /// How long threads that read or write the store are waited for at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -106,7 +109,7 @@ pub fn run(path: &Path, attribution: Attribution) -> Result<Ended, ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
-    let ended = runtime.block_on(serve(path, &lock, attribution));
+    let ended = runtime.block_on(serve(path, lock, attribution));
     match ended {
         Ok(Ended::AtOnce) => runtime.shutdown_background(),
         _ => runtime.shutdown_timeout(LAST_WRITES),
@@ -126,27 +129,30 @@ fn allow_many_sockets() {
     }
 }
 
-async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Result<Ended, ServeError> {
+async fn serve(path: &Path, lock: ServiceLock, attribution: Attribution) -> Result<Ended, ServeError> {
     // First of all: a signal that comes while we start must not kill us half-way.
     let mut signals = Signals::new().map_err(ServeError::System)?;
-    let open = || Store::open(path, Access::ReadWrite).map_err(ServeError::Store);
+    let held = HeldStore::open(path, lock).map_err(ServeError::Store)?;
+    let open = || held.connection().map_err(ServeError::Store);
     let (store, health_store, copies) = (open()?, open()?, open()?);
-    let configuration = store.configuration().map_err(ServeError::Store)?;
+    let configuration = store
+        .with_blocking(Store::configuration)
+        .map_err(ServeError::Store)?;
     let snapshot = Snapshot::load(configuration).map_err(ServeError::Unusable)?;
     let address = snapshot.settings().listen();
     let bind = |address| Bound::new(address).map_err(|source| ServeError::Listen { address, source });
     let bound = bind(address)?;
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let bound_for_hl7 = snapshot.settings().hl7().listen.map(bind).transpose()?;
-    let control = bind_control(path, lock)?;
-    let prefetch = Prefetch::of(open()?).map_err(ServeError::Store)?;
+    let control = bind_control(path, held.lock())?;
+    let prefetch = Prefetch::of(open()?, held.path()).map_err(ServeError::Store)?;
     let (records, record_writer) = Records::new(open()?);
     let known_patients = KnownPatients::load(open()?).map_err(ServeError::Store)?;
     let (updates, keeper) = Updates::new(open()?, attribution.clone());
     let of_updates = [open()?, open()?, open()?, open()?];
     let hl7 = Feed::new(open()?);
     let service = new_service(
-        &store,
+        &held,
         snapshot,
         bound.local(),
         records,
@@ -171,6 +177,7 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
         hl7: listening_for_hl7,
     };
     tokio::spawn(Reloader::new(Arc::clone(&service), store, all_listening).run(requests));
+    tokio::spawn(watch_store(Arc::clone(&service)));
     tokio::spawn(watch_links(Arc::clone(&service), health_store));
     tokio::spawn(keep_host_names(Arc::clone(&service)));
     tokio::spawn(keeper.run());
@@ -201,9 +208,8 @@ async fn serve(path: &Path, lock: &ServiceLock, attribution: Attribution) -> Res
 }
 
 /// Begins all that makes, sends and follows updates; each ends when the service drains.
-fn work_on_updates(service: &Arc<Service>, stores: [Store; 4], by: &Attribution) {
+fn work_on_updates(service: &Arc<Service>, stores: [SharedStore; 4], by: &Attribution) {
     let [relayed, announced, polled, pulled] = stores;
-    let [relayed, polled, pulled] = [relayed, polled, pulled].map(SharedStore::of);
     let announcing = announce_arrivals(Arc::clone(service), announced, by.clone());
     service.connections.spawn(announcing);
     keep_at_it(service, "the relay of updates", by, move |service, by| {
@@ -243,7 +249,7 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
 }
 
 fn new_service(
-    store: &Store,
+    store: &Arc<HeldStore>,
     snapshot: Snapshot,
     listen: SocketAddr,
     records: Records,
@@ -254,6 +260,7 @@ fn new_service(
     let now = Timestamp::now();
     Service {
         started: now,
+        store: Arc::clone(store),
         cluster_uid: store.cluster_uid().clone(),
         in_force: InForce::new(snapshot),
         associations: Arc::new(Associations::default()),
@@ -305,6 +312,20 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// Notices within `STORE_TICK` that the store is not the one at its path any more, also where nobody writes.
+async fn watch_store(service: Arc<Service>) {
+    while service
+        .drain
+        .run_until_cancelled(sleep(STORE_TICK))
+        .await
+        .is_some()
+    {
+        let held = Arc::clone(&service.store);
+        // It logs what it finds.
+        let _ = tokio::task::spawn_blocking(move || held.look()).await;
     }
 }
 
@@ -406,6 +427,7 @@ impl Answers {
             associations: service.associations.count(),
             ending: service.drain.is_cancelled(),
             refused: state.refused.clone(),
+            store_lost: service.store.refuse_lost().err().map(|error| error.to_string()),
             links,
             poll_troubles: locked(&service.poll_troubles)
                 .iter()

@@ -34,6 +34,11 @@ pub(super) async fn store(
     if let Some(status) = service.arrivals.hand_over(station, &request, object).await {
         return status;
     }
+    // Which archive it belongs to, and whom it is to be announced to, is in the store.
+    if let Err(error) = service.store.refuse_lost() {
+        tracing::warn!("an object from {station} was not stored: {error}");
+        return Status::OUT_OF_RESOURCES;
+    }
     let snapshot = service.in_force.pin();
     let stations = &snapshot.configuration().stations;
     if !stations.iter().any(|station| station.is_embedded()) {

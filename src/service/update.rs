@@ -3,16 +3,14 @@
 //! Invariants: success is answered after the commit, and never before. What has come over all associations meanwhile shares
 //! one transaction. Nothing of it meets an archive.
 
-use std::sync::{Arc, Mutex};
-
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admission::Calls;
-use super::{Service, chain, locked};
+use super::{Service, chain};
 use crate::audit::Attribution;
 use crate::dimse::{Status, WholeObject, WholeStored, uids};
 use crate::model::{Objection, StationName, accepts_updates};
-use crate::store::{Applied, ErrorClass, Received, Store};
+use crate::store::{Applied, ErrorClass, Received, SharedStore, StoreError};
 use crate::updates::object;
 
 /// How many associations' updates share a transaction.
@@ -34,17 +32,17 @@ struct Parcel {
 /// Keeps what is handed in.
 pub(super) struct UpdateKeeper {
     parcels: mpsc::Receiver<Parcel>,
-    store: Arc<Mutex<Store>>,
+    store: SharedStore,
     attribution: Attribution,
 }
 
 impl Updates {
     /// With a connection to the store of its own; what is done is recorded as done by `attribution`.
-    pub(super) fn new(store: Store, attribution: Attribution) -> (Self, UpdateKeeper) {
+    pub(super) fn new(store: SharedStore, attribution: Attribution) -> (Self, UpdateKeeper) {
         let (inbox, parcels) = mpsc::channel(SHARE);
         let keeper = UpdateKeeper {
             parcels,
-            store: Arc::new(Mutex::new(store)),
+            store,
             attribution,
         };
         let wake = watch::Sender::new(0);
@@ -77,7 +75,7 @@ impl UpdateKeeper {
         let mut parcels = Vec::new();
         while self.parcels.recv_many(&mut parcels, SHARE).await > 0 {
             let together = std::mem::take(&mut parcels);
-            let (store, attribution) = (Arc::clone(&self.store), self.attribution.clone());
+            let (store, attribution) = (self.store.clone(), self.attribution.clone());
             let keeping = tokio::task::spawn_blocking(move || keep(&store, &attribution, together));
             if let Err(error) = keeping.await {
                 tracing::error!("keeping updates broke off: {error}");
@@ -86,12 +84,12 @@ impl UpdateKeeper {
     }
 }
 
-fn keep(store: &Mutex<Store>, attribution: &Attribution, parcels: Vec<Parcel>) {
+fn keep(store: &SharedStore, attribution: &Attribution, parcels: Vec<Parcel>) {
     let all: Vec<Received> = parcels
         .iter()
         .flat_map(|parcel| parcel.received.clone())
         .collect();
-    let mut applied = apply(&locked(store), attribution, &all).into_iter();
+    let mut applied = apply(store, attribution, &all).into_iter();
     for parcel in parcels {
         let its = applied.by_ref().take(parcel.received.len()).collect();
         // Who does not wait any more gets them again.
@@ -100,10 +98,10 @@ fn keep(store: &Mutex<Store>, attribution: &Attribution, parcels: Vec<Parcel>) {
 }
 
 /// Where together they can't be kept, each is tried alone: one that is at fault holds up none of the others.
-fn apply(store: &Store, attribution: &Attribution, received: &[Received]) -> Vec<Option<Applied>> {
-    match store.apply_updates(attribution, received) {
+fn apply(store: &SharedStore, attribution: &Attribution, received: &[Received]) -> Vec<Option<Applied>> {
+    match store.with_blocking(|store| store.apply_updates(attribution, received)) {
         Ok(applied) => applied.into_iter().map(Some).collect(),
-        Err(error) if received.len() > 1 && error.class() == ErrorClass::Failed => received
+        Err(error) if received.len() > 1 && is_of_one(&error) => received
             .iter()
             .flat_map(|one| apply(store, attribution, std::slice::from_ref(one)))
             .collect(),
@@ -112,6 +110,11 @@ fn apply(store: &Store, attribution: &Attribution, received: &[Received]) -> Vec
             vec![None; received.len()]
         }
     }
+}
+
+/// Whether one of several updates may be at fault.
+fn is_of_one(error: &StoreError) -> bool {
+    error.class() == ErrorClass::Failed && !matches!(error, StoreError::Replaced { .. })
 }
 
 /// Takes objects that came together over one association, and gives what each is answered.
@@ -164,7 +167,7 @@ pub(super) async fn take_updates(
         Err(answer) => answer,
         Ok(_) => match kept.next().flatten() {
             Some(applied) => answer_to(applied, &station.name),
-            None => answer(Status::OUT_OF_RESOURCES, "it could not be kept"),
+            None => answer(Status::OUT_OF_RESOURCES, &service.why_not_kept()),
         },
     });
     answers.collect()

@@ -9,6 +9,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::held_files::Mark;
 use super::lock::beside;
 use super::patience::wait_in_turn;
 use super::schema::{self, Marks};
@@ -35,6 +36,29 @@ fn open_with(path: &Path, access: OpenFlags) -> rusqlite::Result<(Connection, Ma
     prepare(&connection)?;
     let marks = schema::marks(&connection)?;
     Ok((connection, marks))
+}
+
+/// The mark of the content that is in the database file at `path` itself, whatever its log holds; `None` where its schema
+/// has none yet.
+pub(super) fn written_mark(path: &Path) -> rusqlite::Result<Option<Mark>> {
+    let Some(uri) = immutable_uri(path) else {
+        return Ok(None);
+    };
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    let has_mark = "SELECT 1 FROM pragma_table_info('cluster') WHERE name = 'writes'";
+    if !connection.prepare(has_mark)?.exists([])? {
+        return Ok(None);
+    }
+    connection
+        .query_row("SELECT uid, writes FROM cluster", [], |row| {
+            Ok(Mark {
+                cluster_uid: row.get(0)?,
+                writes: row.get(1)?,
+            })
+        })
+        .map(Some)
 }
 
 /// Whether to read it as a database that nobody changes: where it, or its folder, can't be written. The files of a WAL

@@ -57,7 +57,11 @@ pub(super) fn migrate(
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     migrations
         .to_latest(connection)
-        .map_err(|error| migration_error(path, error))
+        .map_err(|error| migration_error(path, error))?;
+    // So that the mark of its content is in the database itself.
+    connection
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        .map_err(sqlite_error)
 }
 
 fn create_draft(draft: &Path) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rustix::fs::Access as FileAccess;
 
+use super::held_files::Replacement;
 use super::lock::{self, Holder};
 use crate::model::Generation;
 
@@ -65,6 +66,30 @@ pub enum StoreError {
         path: PathBuf,
         /// The service.
         holder: Holder,
+    },
+    /// It is not the file any more that this process has open. What was written may be lost with the old one.
+    #[error("the store {} {how}", path.display())]
+    Replaced {
+        /// The store.
+        path: PathBuf,
+        /// What happened to it.
+        how: Replacement,
+    },
+    /// A running service holds another file, and has not taken up the one that is there now.
+    #[error("the store {} {how} under the running service (pid {})", path.display(), holder.pid)]
+    NotTakenUp {
+        /// The store.
+        path: PathBuf,
+        /// What happened to the file that the service holds.
+        how: Replacement,
+        /// The service.
+        holder: Holder,
+    },
+    /// It has the UID of another cluster than the one that the service is.
+    #[error("{} is the store of another cluster than the running service's", path.display())]
+    OtherCluster {
+        /// The store.
+        path: PathBuf,
     },
     /// It can be read and not written.
     #[error("{} is read-only", path.display())]
@@ -137,7 +162,9 @@ impl StoreError {
     pub fn class(&self) -> ErrorClass {
         match self {
             StoreError::ReadOnly { .. } | StoreError::NotPermitted { .. } => ErrorClass::NotPermitted,
-            StoreError::InUse { .. } | StoreError::Busy { .. } => ErrorClass::Busy,
+            StoreError::InUse { .. } | StoreError::Busy { .. } | StoreError::NotTakenUp { .. } => {
+                ErrorClass::Busy
+            }
             StoreError::Missing { .. } | StoreError::NoSuchGeneration { .. } => ErrorClass::NotFound,
             _ => ErrorClass::Failed,
         }
@@ -167,6 +194,15 @@ impl StoreError {
             detail,
         };
         match &source {
+            Sqlite::ToSqlConversionFailure(cause) if cause.is::<Replacement>() => {
+                match cause.downcast_ref::<Replacement>() {
+                    Some(how) => StoreError::Replaced {
+                        path: owned,
+                        how: *how,
+                    },
+                    None => StoreError::Sqlite { path: owned, source },
+                }
+            }
             Sqlite::FromSqlConversionFailure(_, _, cause) => corrupt(cause.to_string()),
             Sqlite::InvalidColumnType(..)
             | Sqlite::IntegralValueOutOfRange(..)

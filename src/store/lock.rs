@@ -7,13 +7,15 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
+use super::held_files::{FileId, Replacement};
 use super::patience::{PATIENCE, pause};
 use super::{StoreError, ownership};
 
@@ -29,6 +31,30 @@ pub struct Holder {
     pub version: String,
     /// The schema it works with.
     pub schema: i64,
+    /// The database file that it holds; `None` until it has opened one.
+    #[serde(default)]
+    pub store: Option<FileId>,
+    /// How that file was lost, where it was.
+    #[serde(default)]
+    pub lost: Option<Replacement>,
+}
+
+impl Holder {
+    /// What happened to the file that the service holds; `None` where it is the one at `path`, or none is known.
+    pub(super) fn replacement(&self, path: &Path) -> Option<Replacement> {
+        if self.lost.is_some() {
+            return self.lost;
+        }
+        match FileId::of(path) {
+            Ok(found) => self
+                .store
+                .filter(|held| *held != found)
+                .map(|_| Replacement::Replaced),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.store.map(|_| Replacement::Deleted),
+            // Opening it says why.
+            Err(_) => None,
+        }
+    }
 }
 
 /// Why the service's lock could not be had.
@@ -45,7 +71,7 @@ pub enum ServiceLockError {
 /// The right to be the one service on a store. It ends when this is dropped, or with the process.
 #[derive(Debug)]
 pub struct ServiceLock {
-    _file: File,
+    file: Mutex<File>,
 }
 
 impl ServiceLock {
@@ -53,26 +79,53 @@ impl ServiceLock {
     pub fn acquire(path: &Path) -> Result<ServiceLock, ServiceLockError> {
         let path = super::resolve(path);
         let _no_migration_meanwhile = CreationLock::acquire(&path).map_err(ServiceLockError::Store)?;
-        let lock_path = beside(&path, ".service.lock");
-        let io_error = |source| ServiceLockError::Store(StoreError::from_io("lock", &lock_path, source));
-        let mut file = open_lock_file(&lock_path).map_err(io_error)?;
-        if !lock_within(&file, GLANCE).map_err(io_error)? {
-            return Err(ServiceLockError::Held(read_holder(&mut file).map_err(io_error)?));
-        }
+        let file = Mutex::new(lock_for_service(&path)?);
+        let lock = ServiceLock { file };
+        let io_error = |source| ServiceLockError::Store(StoreError::from_io("lock", &path, source));
+        lock.note_store(None, None).map_err(io_error)?;
+        Ok(lock)
+    }
+
+    /// Tells other processes which database file the service holds, and how it was lost.
+    pub(super) fn note_store(&self, store: Option<FileId>, lost: Option<Replacement>) -> io::Result<()> {
         let holder = Holder {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             schema: super::schema::newest(),
+            store,
+            lost,
         };
-        write_holder(&mut file, &holder).map_err(io_error)?;
-        Ok(ServiceLock { _file: file })
+        write_holder(&mut self.file(), &holder)
+    }
+
+    /// Takes the lock file that is at its path now, where that is not the one that is locked: it was deleted with the
+    /// store, or replaced.
+    pub(super) fn renew(&self, path: &Path) -> Result<(), StoreError> {
+        let lock_path = beside(path, ".service.lock");
+        let mut file = self.file();
+        let held = file.metadata().ok().map(|held| (held.dev(), held.ino()));
+        let found = lock_path.metadata().ok().map(|found| (found.dev(), found.ino()));
+        if held != found {
+            *file = lock_for_service(path).map_err(|error| match error {
+                ServiceLockError::Held(holder) => StoreError::InUse {
+                    path: path.to_owned(),
+                    holder,
+                },
+                ServiceLockError::Store(error) => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The service that runs on the store at `path`, if one does.
     pub fn holder(path: &Path) -> Result<Option<Holder>, StoreError> {
         let lock_path = beside(&super::resolve(path), ".service.lock");
         let io_error = |source| StoreError::from_io("read", &lock_path, source);
-        let mut file = match File::open(&lock_path) {
+        let mut file = match open_regular(OpenOptions::new().read(true), &lock_path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error(error)),
@@ -157,10 +210,38 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The locked file of the service on the store at `path`.
+fn lock_for_service(path: &Path) -> Result<File, ServiceLockError> {
+    let lock_path = beside(path, ".service.lock");
+    let io_error = |source| ServiceLockError::Store(StoreError::from_io("lock", &lock_path, source));
+    let mut file = open_lock_file(&lock_path).map_err(io_error)?;
+    match lock_within(&file, GLANCE).map_err(io_error)? {
+        true => Ok(file),
+        false => Err(ServiceLockError::Held(read_holder(&mut file).map_err(io_error)?)),
+    }
+}
+
+/// Opens a lock file. A symbolic link would have us lock and write whatever it leads to, and a pipe would have us wait.
+pub(super) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let refused = |what: &str| {
+        Err(io::Error::other(format!(
+            "it is {what}, and must be a regular file"
+        )))
+    };
+    match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            refused("a symbolic link")
+        }
+        Ok(file) if !file.metadata()?.is_file() => refused("something else"),
+        opened => opened,
+    }
+}
+
 fn open_lock_file(lock_path: &Path) -> io::Result<File> {
     match ownership::create(lock_path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            OpenOptions::new().read(true).write(true).open(lock_path)
+            open_regular(OpenOptions::new().read(true).write(true), lock_path)
         }
         created => created,
     }

@@ -16,6 +16,8 @@ mod creation;
 mod cross_reference;
 mod documents;
 mod error;
+mod held_files;
+mod held_store;
 mod history;
 mod hl7_messages;
 mod link_health;
@@ -40,6 +42,7 @@ mod study_conflicts;
 mod study_state;
 mod update_log;
 mod updates;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -51,6 +54,8 @@ pub use cross_reference::{
     CrossReferenceEdit, EditError, KnownPerson, LinkError, LinkOrigin, LinkedIdentity, Which,
 };
 pub use error::{ErrorClass, StoreError};
+pub use held_files::{FileId, Replacement};
+pub use held_store::HeldStore;
 pub use history::SavedGeneration;
 pub use hl7_messages::{
     Hl7Arrival, Hl7Counts, Hl7Deed, Hl7Message, Hl7Settlement, Hl7State, KeptHl7, SettledHl7,
@@ -72,6 +77,7 @@ pub use study_state::StatedStudy;
 pub use update_log::LoggedUpdate;
 pub use updates::{Applied, Draft, Made, Received};
 
+use self::held_files::HeldFiles;
 use crate::model::{Configuration, Generation, Uid};
 
 /// What a store is opened for.
@@ -90,6 +96,8 @@ pub struct Store {
     access: Access,
     connection: Connection,
     cluster_uid: Uid,
+    /// Its files, where it is open for writing.
+    held: Option<HeldFiles>,
 }
 
 impl Store {
@@ -97,9 +105,11 @@ impl Store {
     /// 0660 in a folder that is made for a group), and migrated where it is of an older version.
     ///
     /// # Errors
-    /// For `ReadWrite` also where a service of another version runs on it. Whatever the error, nothing was written.
+    /// Also where a running service holds another file than the one at `path`, and for `ReadWrite` where a service of
+    /// another version runs on it. Whatever the error, nothing was written.
     pub fn open(path: &Path, access: Access) -> Result<Store, StoreError> {
         let path = resolve(path);
+        refuse_unfit_service(&path, access)?;
         match path.metadata() {
             Ok(found) if !found.is_file() => return Err(StoreError::NotAStore { path }),
             Ok(_) => {}
@@ -112,15 +122,14 @@ impl Store {
         if access == Access::ReadWrite {
             refuse_read_only(&path)?;
         }
+        let io_error = |error| StoreError::from_io("open", &path, error);
+        let database = FileId::of(&path).map_err(io_error)?;
         let (mut connection, marks) = connection::open(&path, access)?;
         refuse_unknown_schema(&path, &marks)?;
-        if access == Access::ReadWrite {
-            refuse_other_version(&path)?;
-        }
         match access {
             _ if marks.schema == schema::newest() => {}
             Access::ReadWrite => {
-                creation::migrate(&path, &mut connection, marks.schema, &schema::MIGRATIONS)?
+                creation::migrate(&path, &mut connection, marks.schema, &schema::MIGRATIONS)?;
             }
             Access::ReadOnly => {
                 let found = marks.schema;
@@ -128,11 +137,16 @@ impl Store {
             }
         }
         let cluster_uid = read_cluster_uid(&connection).map_err(|e| StoreError::from_sqlite(&path, e))?;
+        let held = match access {
+            Access::ReadWrite => Some(HeldFiles::of_open_store(&path, database).map_err(io_error)?),
+            Access::ReadOnly => None,
+        };
         Ok(Store {
             path,
             access,
             connection,
             cluster_uid,
+            held,
         })
     }
 
@@ -165,42 +179,13 @@ impl Store {
         ))
     }
 
-    /// The right to write, alone. Dropped without a commit, nothing was written.
-    fn begin_write(&self) -> Result<Transaction<'_>, StoreError> {
-        if self.access == Access::ReadOnly {
-            return Err(StoreError::ReadOnly {
-                path: self.path.clone(),
-            });
-        }
-        self.sqlite(Transaction::new_unchecked(
-            &self.connection,
-            TransactionBehavior::Immediate,
-        ))
-    }
-
-    /// Commits what `write` writes without a sync of its own. It survives the end of the process, and reaches the disk
-    /// with the next synced commit or checkpoint; a power cut may take it, and never half of it.
-    fn write_without_sync(
-        &self,
-        write: impl FnOnce(&Connection) -> rusqlite::Result<()>,
-    ) -> Result<(), StoreError> {
-        let synchronous = |mode| self.sqlite(self.connection.pragma_update(None, "synchronous", mode));
-        synchronous("NORMAL")?;
-        let written = self.begin_write().and_then(|transaction| {
-            let written = write(&transaction).and_then(|()| transaction.commit());
-            self.sqlite(written)
-        });
-        synchronous("FULL")?;
-        written
-    }
-
     fn sqlite<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
         result.map_err(|error| StoreError::from_sqlite(&self.path, error))
     }
 }
 
 /// `path` with symbolic links followed, so that the files beside the store are found from everywhere.
-fn resolve(path: &Path) -> PathBuf {
+pub fn resolve(path: &Path) -> PathBuf {
     if let Ok(whole) = path.canonicalize() {
         return whole;
     }
@@ -240,14 +225,26 @@ fn refuse_unknown_schema(path: &Path, marks: &schema::Marks) -> Result<(), Store
     }
 }
 
-fn refuse_other_version(path: &Path) -> Result<(), StoreError> {
-    match ServiceLock::holder(path)? {
-        Some(holder) if holder.version != env!("CARGO_PKG_VERSION") => Err(StoreError::InUse {
-            path: path.to_owned(),
-            holder,
-        }),
-        _ => Ok(()),
+/// A service that holds another file than the one at `path` must take that up first; one of another version must not see
+/// the store migrated.
+fn refuse_unfit_service(path: &Path, access: Access) -> Result<(), StoreError> {
+    let holder = match (ServiceLock::holder(path), access) {
+        (Ok(holder), _) => holder,
+        (Err(error), Access::ReadWrite) => return Err(error),
+        // Who may read the store may not be allowed to read the lock.
+        (Err(_), Access::ReadOnly) => None,
+    };
+    let Some(holder) = holder else {
+        return Ok(());
+    };
+    let path = path.to_owned();
+    if let Some(how) = holder.replacement(&path) {
+        return Err(StoreError::NotTakenUp { path, how, holder });
     }
+    if access == Access::ReadWrite && holder.version != env!("CARGO_PKG_VERSION") {
+        return Err(StoreError::InUse { path, holder });
+    }
+    Ok(())
 }
 
 fn read_cluster_uid(connection: &Connection) -> rusqlite::Result<Uid> {

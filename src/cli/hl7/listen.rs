@@ -16,7 +16,7 @@ use crate::cli::error::{ExitStatus, Problem};
 use crate::cli::output::Ui;
 use crate::cli::serve::start_log;
 use crate::model::Settings;
-use crate::store::Access;
+use crate::store::{Access, SharedStore};
 use crate::updates::hl7::feed::Feed;
 
 /// Listen for HL7 messages (MLLP) in the foreground and do what they want, without the link service.
@@ -44,7 +44,7 @@ pub fn run(ui: &mut Ui, args: ListenArgs) -> anyhow::Result<ExitStatus> {
     })?;
     start_log(ui)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let listened = runtime.block_on(listen(Feed::new(store), settings, address));
+    let listened = runtime.block_on(listen(Feed::new(SharedStore::of(store)), settings, address));
     runtime.shutdown_background();
     listened?;
     Ok(ExitStatus::Done)

@@ -11,12 +11,15 @@ use crate::store::{Hl7Counts, JobCounts, PullCounts};
 pub struct StatusView {
     pub running: bool,
     pub pid: Option<u32>,
-    pub generation_saved: Generation,
+    /// Null where the store can't be read.
+    pub generation_saved: Option<Generation>,
     pub generation_in_force: Option<Generation>,
     pub started: Option<Timestamp>,
     pub listen: Option<String>,
     pub associations: Option<usize>,
     pub ending: bool,
+    /// What happened to the store of the running service, which it does not use until a reload.
+    pub store_lost: Option<String>,
     pub reload_refused: Option<String>,
     pub links: Vec<LinkView>,
     pub queues: QueuesView,

@@ -11,20 +11,29 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::store::resolve;
+
 /// The longest path of a socket (`sun_path` of unix(7)), without the NUL at its end.
 const LONGEST: usize = 107;
 
 /// The control socket of the store at `store`: beside it, or in the runtime folder of the store's owner where that
 /// path is longer than a socket's may be.
 pub fn socket_path(store: &Path) -> io::Result<PathBuf> {
-    let store = fs::canonicalize(store)?;
-    let owner = fs::metadata(&store)?.uid();
+    let store = resolve(store);
+    let owner = owner(&store)?;
     let beside = beside(&store);
     if beside.as_os_str().len() <= LONGEST {
         Ok(beside)
     } else {
         Ok(in_runtime_folder(&store, &runtime_folder(owner)))
     }
+}
+
+/// The user whose store it is; where it was deleted, whose folder it was in.
+pub(super) fn owner(store: &Path) -> io::Result<u32> {
+    let folder = store.parent().unwrap_or(Path::new("."));
+    let metadata = fs::metadata(store).or_else(|_| fs::metadata(folder))?;
+    Ok(metadata.uid())
 }
 
 fn beside(store: &Path) -> PathBuf {
@@ -58,9 +67,10 @@ mod tests {
     fn the_socket_is_beside_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("impaxlink.db");
-        assert!(socket_path(&store).is_err(), "there is no store yet");
+        let before = socket_path(&store).unwrap();
         fs::write(&store, "").unwrap();
         let path = socket_path(&store).unwrap();
+        assert_eq!(path, before, "a store that was deleted has the same");
         assert_eq!(path.file_name().unwrap(), "impaxlink.db.sock");
         assert_eq!(path.parent(), fs::canonicalize(&store).unwrap().parent());
     }

@@ -219,8 +219,7 @@ fn connect_once(store: &Path, deadline: Instant) -> Result<UnixStream, ControlEr
         })
         .map_err(|error| failed(error.into()))?;
     let peer = sockopt::socket_peercred(&connected).map_err(|error| failed(error.into()))?;
-    let owner = std::fs::metadata(store).map_err(failed)?;
-    let owner = std::os::unix::fs::MetadataExt::uid(&owner);
+    let owner = super::address::owner(store).map_err(failed)?;
     let ours = rustix::process::geteuid();
     if peer.uid.is_root() || peer.uid.as_raw() == owner || peer.uid == ours {
         Ok(UnixStream::from(connected))

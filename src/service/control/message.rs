@@ -97,6 +97,9 @@ pub struct ReloadReport {
     pub elapsed_ms: u64,
     /// What differs between the two.
     pub changes: Vec<Change>,
+    /// What had happened to the store, where another was taken up.
+    #[serde(default)]
+    pub store_taken_up: Option<String>,
 }
 
 /// How the service is.
@@ -120,6 +123,9 @@ pub struct ServiceStatus {
     pub ending: bool,
     /// The last reload, where it was refused.
     pub refused: Option<RefusedReload>,
+    /// What happened to the store, where the service does not use it until a reload takes up what is there now.
+    #[serde(default)]
+    pub store_lost: Option<String>,
     /// When each link is tried next.
     pub links: Vec<LinkTry>,
     /// Archives that could not be looked through for new objects when they last were, and why.

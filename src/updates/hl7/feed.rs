@@ -15,7 +15,7 @@ use super::apply::{Applier, WorkedOff};
 use super::receive::Taken;
 use super::session::{Session, SessionError};
 use crate::model::hl7::Hl7Settings;
-use crate::store::{SharedStore, Store, StoreError};
+use crate::store::{SharedStore, StoreError};
 
 /// How many senders are connected at once.
 const MOST_SENDERS: usize = 64;
@@ -32,9 +32,9 @@ pub struct Feed {
 
 impl Feed {
     /// With a connection to the store of its own.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: SharedStore) -> Self {
         Feed {
-            store: SharedStore::of(store),
+            store,
             kept: Notify::new(),
             places: Semaphore::new(MOST_SENDERS),
         }

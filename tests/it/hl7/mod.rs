@@ -3,6 +3,7 @@
 mod crash;
 mod files;
 mod kept;
+mod lost_store;
 mod senders;
 
 use std::fs;
