@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::description::Description;
 use super::folders::Folder;
-use super::index::{Placement, insert, placement};
+use super::index::{Placement, insert, placement, set_durable};
 use super::layout::{Layout, remove_file, sync_folder};
 use super::removal;
-use super::{ArchiveError, arrivals};
+use super::{ArchiveError, arrivals, aside};
+use crate::model::{AeTitle, AsideReason};
 
 /// The most that is committed at once.
 const MAX_BATCH: usize = 512;
@@ -32,6 +34,8 @@ pub(super) struct Received {
     /// Held until the row is committed.
     pub(super) folder: Arc<Folder>,
     pub(super) place: Place,
+    /// Who sent it.
+    pub(super) source: Option<AeTitle>,
     /// Whether it is among the arrivals once it is stored.
     pub(super) is_acquired: bool,
 }
@@ -41,8 +45,8 @@ pub(super) struct Received {
 pub(super) enum Place {
     /// Among the stored instances.
     Stored,
-    /// Aside, under this name.
-    Aside(String),
+    /// Aside, under this name and for this reason.
+    Aside(String, AsideReason),
 }
 
 /// What became of it; its temporary file is gone unless it lost a race.
@@ -115,6 +119,19 @@ impl Worker {
         let unremoved = removal::finish(&self.layout, &mut self.connection)
             .err()
             .map(Arc::new);
+        // Why an object was kept aside its file does not say: the row must outlive a loss of power.
+        let is_durable = batch.iter().any(|(received, _)| received.place != Place::Stored);
+        if is_durable && let Err(error) = set_durable(&self.connection, true) {
+            return refuse(batch.iter(), error.into());
+        }
+        self.commit_together(batch, unremoved);
+        if is_durable {
+            // Left durable, commits are slower and nothing is lost.
+            let _ = set_durable(&self.connection, false);
+        }
+    }
+
+    fn commit_together(&mut self, batch: Vec<Job>, unremoved: Option<Arc<ArchiveError>>) {
         let begun = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate);
@@ -143,14 +160,14 @@ impl Received {
     fn folder(&self, layout: &Layout) -> PathBuf {
         match self.place {
             Place::Stored => layout.folder(self.folder.number),
-            Place::Aside(_) => layout.aside(),
+            Place::Aside(..) => layout.aside(),
         }
     }
 
     fn target(&self, layout: &Layout) -> PathBuf {
         match &self.place {
             Place::Stored => layout.file(self.folder.number, self.description.sop_instance_uid.as_str()),
-            Place::Aside(name) => layout.aside().join(name),
+            Place::Aside(name, _) => layout.aside().join(name),
         }
     }
 }
@@ -164,9 +181,9 @@ fn put_in_place(
 ) -> Reply {
     let uid = received.description.sop_instance_uid.as_str();
     let is_stored = placement(transaction, uid)?.is_some();
-    match received.place {
+    match &received.place {
         // What was there has just been removed.
-        Place::Aside(_) if !is_stored => return Ok(Committed::LostRace),
+        Place::Aside(_, AsideReason::Differs) if !is_stored => return Ok(Committed::LostRace),
         Place::Stored if is_stored || !uids.insert(uid.to_owned()) => return Ok(Committed::LostRace),
         Place::Stored if removal::is_listed(transaction, received.folder.number, uid)? => {
             return match unremoved {
@@ -198,6 +215,7 @@ fn make_last(layout: &Layout, transaction: Transaction<'_>, placed: &[Job]) -> R
             description,
             placement,
             place,
+            source,
             is_acquired,
             ..
         } = received;
@@ -208,7 +226,16 @@ fn make_last(layout: &Layout, transaction: Transaction<'_>, placed: &[Job]) -> R
                     arrivals::list(&transaction, inserted, false)?;
                 }
             }
-            Place::Aside(name) => insert_aside(&transaction, name, description, placement)?,
+            Place::Aside(name, reason) => {
+                let now = Timestamp::now().as_millisecond();
+                aside::list(
+                    &transaction,
+                    name,
+                    (description, placement),
+                    reason,
+                    (source.as_ref(), now),
+                )?;
+            }
         }
     }
     Ok(transaction.commit()?)
@@ -228,29 +255,6 @@ fn take_back(layout: &Layout, placed: &[Job], error: ArchiveError) {
 fn refuse<'a>(jobs: impl Iterator<Item = &'a Job>, error: ArchiveError) {
     let error = Arc::new(error);
     jobs.for_each(|(_, reply)| answer(reply, Err(ArchiveError::NotCommitted(Arc::clone(&error)))));
-}
-
-/// Lists a file that was kept aside, unless it is listed.
-pub(super) fn insert_aside(
-    transaction: &Connection,
-    name: &str,
-    description: &Description,
-    placement: &Placement,
-) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO kept_aside
-         (name, sop_instance_uid, study_instance_uid, transfer_syntax_uid, data_set_offset, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    insert.execute(params![
-        name,
-        description.sop_instance_uid.as_str(),
-        description.study_instance_uid.as_str(),
-        placement.transfer_syntax_uid,
-        placement.data_set_offset,
-        placement.bytes,
-    ])?;
-    Ok(())
 }
 
 fn answer(reply: &SyncSender<Reply>, result: Reply) {

@@ -60,7 +60,7 @@ impl ImportCounts {
         let counter = match imported {
             Imported::Taken(Outcome::Stored) => &mut self.stored,
             Imported::Taken(Outcome::AlreadyStored) => &mut self.already_stored,
-            Imported::Taken(Outcome::KeptAside) => &mut self.kept_aside,
+            Imported::Taken(Outcome::KeptAside(_)) => &mut self.kept_aside,
             Imported::NotDicom => &mut self.not_dicom,
             Imported::Directory => &mut self.directories,
             Imported::Damaged(_) => &mut self.damaged,

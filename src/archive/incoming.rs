@@ -3,6 +3,7 @@
 //! Invariant: memory is bounded whatever the object's size. Until [`Incoming::finish`] has returned, nothing is stored;
 //! an object that is dropped before leaves nothing behind.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use super::layout::{aside_name, create_file, remove_file};
 use super::object::{ObjectFile, are_equal, data_set, digest};
 use super::scanner::Scanner;
 use super::{Archive, ArchiveError, part10};
-use crate::model::{AeTitle, IssuerDomain, PatientId, Uid};
+use crate::model::{AeTitle, AsideReason, ExpectedPatient, IssuerDomain, ObjectIdentity, PatientId, Uid};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -46,14 +47,14 @@ pub struct Expected {
 }
 
 /// What became of an object that was received whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It is stored.
     Stored,
     /// The same data under the same UID were stored before.
     AlreadyStored,
-    /// Other data are stored under its UID: those stay, and it is kept aside.
-    KeptAside,
+    /// It is kept aside: other data are stored under its UID, or the check refused it.
+    KeptAside(AsideReason),
 }
 
 /// An object that is being received.
@@ -61,7 +62,8 @@ pub enum Outcome {
 pub struct Incoming {
     archive: Archive,
     announced: Option<Announced>,
-    expected: Option<Expected>,
+    check: Option<ObjectCheck>,
+    source: Option<AeTitle>,
     is_acquired: bool,
     transfer_syntax_uid: String,
     data_set_offset: u64,
@@ -93,6 +95,7 @@ impl Incoming {
         let opening = opening.map_err(ArchiveError::io("write a file of", archive.path()))?;
         let mut incoming = Self::begin(archive, transfer_syntax_uid.as_str(), opening.len() as u64)?;
         incoming.put(&opening)?;
+        incoming.source = announced.source.clone();
         incoming.announced = Some(announced);
         incoming.is_acquired = is_acquired;
         Ok(incoming)
@@ -106,6 +109,7 @@ impl Incoming {
     ) -> Result<Outcome, ArchiveError> {
         let offset = object.meta.data_set_offset;
         let mut incoming = Self::begin(archive, &object.meta.transfer_syntax_uid, offset)?;
+        incoming.source = object.sender();
         incoming.is_acquired = is_acquired;
         let path = incoming.temporary.path.clone();
         let mut source = object.into_whole().map_err(ArchiveError::io("read for", &path))?;
@@ -136,7 +140,8 @@ impl Incoming {
         Ok(Incoming {
             archive: archive.clone(),
             announced: None,
-            expected: None,
+            check: None,
+            source: None,
             is_acquired: false,
             transfer_syntax_uid: transfer_syntax_uid.to_owned(),
             data_set_offset,
@@ -147,10 +152,20 @@ impl Incoming {
         })
     }
 
-    /// The same, which is stored only where it is what is expected.
-    pub fn only_of(mut self, expected: Expected) -> Self {
-        self.expected = Some(expected);
+    /// The same object, which is stored only where `check` lets it pass; else it is kept aside for the reason given.
+    ///
+    /// An object that contradicts its announcement is then kept aside too, and no error.
+    pub fn checked_by(
+        mut self,
+        check: impl Fn(&ObjectIdentity) -> Result<(), AsideReason> + Send + 'static,
+    ) -> Self {
+        self.check = Some(ObjectCheck(Box::new(check)));
         self
+    }
+
+    /// The same, kept aside where it is not what is expected.
+    pub fn only_of(self, expected: Expected) -> Self {
+        self.checked_by(move |object| expected.check(object))
     }
 
     /// Takes the next bytes of the data set. After an error the object is lost; the caller may drop it at once.
@@ -173,11 +188,12 @@ impl Incoming {
             Description::read(&kept, &self.transfer_syntax_uid).map_err(ArchiveError::NoPlace)?;
         let announced = self.announced.as_ref();
         let contradicted = announced.and_then(|announced| contradiction(announced, &description));
-        let expected = self.expected.as_ref();
-        let contradicted = contradicted.or_else(|| expected.and_then(|it| it.contradiction(&description)));
-        if let Some(tag) = contradicted {
-            return Err(ArchiveError::Contradiction(tag));
-        }
+        let refused = match (&self.check, contradicted) {
+            (None, Some((tag, _))) => return Err(ArchiveError::Contradiction(tag)),
+            (None, None) => None,
+            (Some(_), Some((_, reason))) => Some(reason),
+            (Some(ObjectCheck(check)), None) => check(&description.identity()).err(),
+        };
         let study = description.study_instance_uid.clone();
         let path = &self.temporary.path;
         let file = self.file.into_inner().map_err(|error| error.into_error());
@@ -185,6 +201,8 @@ impl Incoming {
         let mut finished = Finished {
             archive: self.archive,
             description,
+            refused,
+            source: self.source,
             is_acquired: self.is_acquired,
             placement: Placement {
                 folder: self.temporary.folder.number,
@@ -210,31 +228,50 @@ impl Incoming {
     }
 }
 
-fn contradiction(announced: &Announced, description: &Description) -> Option<Tag> {
-    let class = announced.sop_class_uid != description.sop_class_uid;
-    let instance = announced.sop_instance_uid != description.sop_instance_uid;
-    match (class, instance) {
-        (_, true) => Some(tags::SOP_INSTANCE_UID),
-        (true, false) => Some(tags::SOP_CLASS_UID),
-        (false, false) => None,
+/// What an object must pass to be stored.
+struct ObjectCheck(Box<dyn Fn(&ObjectIdentity) -> Result<(), AsideReason> + Send>);
+
+impl fmt::Debug for ObjectCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObjectCheck")
     }
 }
 
+fn contradiction(announced: &Announced, description: &Description) -> Option<(Tag, AsideReason)> {
+    let (class, instance) = (&announced.sop_class_uid, &announced.sop_instance_uid);
+    if *instance != description.sop_instance_uid {
+        let expected = instance.clone();
+        return Some((tags::SOP_INSTANCE_UID, AsideReason::OtherInstance { expected }));
+    }
+    let expected = class.clone();
+    (*class != description.sop_class_uid)
+        .then_some((tags::SOP_CLASS_UID, AsideReason::OtherSopClass { expected }))
+}
+
 impl Expected {
-    fn contradiction(&self, description: &Description) -> Option<Tag> {
-        if description.study_instance_uid != self.study_instance_uid {
-            return Some(tags::STUDY_INSTANCE_UID);
+    fn check(&self, object: &ObjectIdentity) -> Result<(), AsideReason> {
+        if object.study_instance_uid != self.study_instance_uid {
+            let expected = self.study_instance_uid.clone();
+            return Err(AsideReason::OtherStudy { expected });
         }
-        let expected = self.patient_id.as_ref()?;
-        if description.patient.text(tags::PATIENT_ID).trim() != expected.id {
-            return Some(tags::PATIENT_ID);
-        }
-        let issuer = description.patient.text(tags::ISSUER_OF_PATIENT_ID).trim();
-        match &expected.domain {
-            IssuerDomain::Named(expected) if !issuer.is_empty() && issuer != expected.as_str() => {
-                Some(tags::ISSUER_OF_PATIENT_ID)
-            }
-            _ => None,
+        let Some(patient) = &self.patient_id else {
+            return Ok(());
+        };
+        let issuer = match &patient.domain {
+            IssuerDomain::Named(issuer) => Some(issuer.clone()),
+            IssuerDomain::Inferred(_) => None,
+        };
+        let is_issuer = issuer
+            .as_ref()
+            .is_none_or(|issuer| object.issuer.is_empty() || object.issuer == issuer.as_str());
+        let expected = ExpectedPatient {
+            id: patient.id.clone(),
+            issuer,
+        };
+        match &*object.patient_id {
+            id if id == patient.id && is_issuer => Ok(()),
+            "" => Err(AsideReason::NoPatientId { expected }),
+            _ => Err(AsideReason::OtherPatient { expected }),
         }
     }
 }
@@ -266,6 +303,9 @@ impl Drop for Temporary {
 struct Finished {
     archive: Archive,
     description: Description,
+    /// Why it is not to be stored.
+    refused: Option<AsideReason>,
+    source: Option<AeTitle>,
     is_acquired: bool,
     placement: Placement,
     file: File,
@@ -279,10 +319,11 @@ impl Finished {
     fn store(&mut self) -> Result<Option<Outcome>, ArchiveError> {
         let stored = self.stored()?;
         let place = match &stored {
+            _ if let Some(reason) = &self.refused => Place::Aside(self.aside_name()?, reason.clone()),
             None => Place::Stored,
             Some(placement) => match self.is_same_as(placement) {
                 Ok(true) => return Ok(Some(Outcome::AlreadyStored)),
-                Ok(false) => Place::Aside(self.aside_name()?),
+                Ok(false) => Place::Aside(self.aside_name()?, AsideReason::Differs),
                 // It is being removed.
                 Err(_) if self.stored()? != stored => return Ok(None),
                 Err(error) => return Err(error),
@@ -294,9 +335,9 @@ impl Finished {
                 .map_err(ArchiveError::io("sync", &self.temporary.path))?;
             self.is_synced = true;
         }
-        let outcome = match place {
+        let outcome = match &place {
             Place::Stored => Outcome::Stored,
-            Place::Aside(_) => Outcome::KeptAside,
+            Place::Aside(_, reason) => Outcome::KeptAside(reason.clone()),
         };
         let committed = self.archive.0.committer.commit(Received {
             temporary: self.temporary.path.clone(),
@@ -304,6 +345,7 @@ impl Finished {
             placement: self.placement.clone(),
             folder: Arc::clone(&self.temporary.folder),
             place,
+            source: self.source.clone(),
             is_acquired: self.is_acquired,
         })?;
         Ok((committed == Committed::Done).then_some(outcome))

@@ -30,6 +30,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_first.sql")),
     M::up(include_str!("migrations/0002_removal.sql")),
     M::up(include_str!("migrations/0003_arrivals.sql")),
+    M::up(include_str!("migrations/0004_aside.sql")),
 ];
 static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| Migrations::from_slice(STEPS));
 

@@ -108,7 +108,7 @@ pub(super) fn is_incoming(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(INCOMING)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -19,12 +19,14 @@
 //! - `index`, `recovery`: the database
 //! - `query`, `matching`, `temporal`, `fold`, `find`: searching
 //! - `import`, `retrieve`: taking files in, and giving them out
+//! - `aside`: what is kept aside, and why
 //! - `holding`, `removal`: looking at what is stored of a study, and removing it
 //! - `arrivals`: what was acquired here, until others have been told of it
 //!
 //! Start reading at `incoming`, and at `find`. Not here: associations, statuses, who may ask.
 
 mod arrivals;
+mod aside;
 mod attributes;
 mod catalogue;
 mod committer;
@@ -55,6 +57,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use arrivals::{Arrival, ArrivedStudy};
+pub use aside::KeptAside;
 pub use attributes::{Attribute, Attributes, Value};
 pub use description::NoPlace;
 pub use error::ArchiveError;
@@ -66,7 +69,7 @@ pub use import::{ImportCounts, Imported};
 pub use incoming::{Announced, Expected, Incoming, Outcome};
 pub use query::{Key, KeyValue, Level, Query, QueryError, Root};
 pub use recovery::{Recovered, reindex};
-pub use retrieve::{KeptAside, Stats, StoredInstance};
+pub use retrieve::{Stats, StoredInstance};
 pub use scanner::Unreadable;
 
 use committer::Committer;

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::committer::insert_aside;
 use super::description::Description;
 use super::index::{self, Placement, insert, placement, set_durable};
 use super::layout::{Layout, aside_name, file_name, is_incoming, names_in, remove_file, sync_folder};
 use super::lock::ArchiveLock;
 use super::object::{ObjectFile, are_equal, data_set, digest};
 use super::removal;
-use super::{ArchiveError, arrivals};
+use super::{ArchiveError, arrivals, aside};
+use crate::model::AsideReason;
 
 /// How many files are put into the index in one transaction.
 const BATCH: usize = 1000;
@@ -91,8 +91,8 @@ pub fn reindex(root: &Path, mut progress: impl FnMut(&Recovered)) -> Result<Reco
             &mut progress,
         )?;
     }
+    recovered.adopted += take_over(&layout, &mut connection)?;
     adopt_aside(&layout, &mut connection, &mut recovered)?;
-    take_arrivals_over(&layout, &mut connection)?;
     progress(&recovered);
     connection.pragma_update(None, "journal_mode", "DELETE")?;
     connection.close().map_err(|(_, error)| error)?;
@@ -115,22 +115,24 @@ fn finish_removals(layout: &Layout) -> Result<(), ArchiveError> {
     }
 }
 
-/// Lists again what the old index lists as arrived, as far as it can be read.
-fn take_arrivals_over(layout: &Layout, connection: &mut Connection) -> Result<(), ArchiveError> {
+/// Lists again what the old index lists as arrived and as kept aside, as far as it can be read: the files don't tell.
+/// Returns how many objects those are that are kept aside.
+fn take_over(layout: &Layout, connection: &mut Connection) -> Result<u64, ArchiveError> {
     let path = layout.index();
     if !path.exists() {
-        return Ok(());
+        return Ok(0);
     }
     let taken = index::open_for_writing(&path).and_then(|mut old| {
         index::migrate(&path, &mut old)?;
-        Ok(arrivals::take_over(&old, connection)?)
+        arrivals::take_over(&old, connection)?;
+        aside::take_over(layout, &old, connection)
     });
     match taken {
         // The new index has no room, which says nothing of the old one.
         Err(ArchiveError::Index(error)) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
             Err(error.into())
         }
-        Err(ArchiveError::Index(_) | ArchiveError::Migration(_) | ArchiveError::MadeByNewer(_)) => Ok(()),
+        Err(ArchiveError::Index(_) | ArchiveError::Migration(_) | ArchiveError::MadeByNewer(_)) => Ok(0),
         other => other,
     }
 }
@@ -238,7 +240,12 @@ fn adopt(
     let name = aside_name(uid, &digest.map_err(ArchiveError::io("read", &path))?);
     let target = layout.aside().join(&name);
     fs::rename(&path, &target).map_err(ArchiveError::io("rename to", &target))?;
-    insert_aside(transaction, &name, &description, &placement_here)?;
+    aside::list_found(
+        transaction,
+        &target,
+        (&description, &placement_here),
+        Some(AsideReason::Differs),
+    )?;
     Ok(true)
 }
 
@@ -265,7 +272,7 @@ fn adopt_aside(
         let object = if found.is_file() { read(&path, 0)? } else { None };
         match object {
             Some((description, placement)) => {
-                insert_aside(&transaction, &name, &description, &placement)?;
+                aside::list_found(&transaction, &path, (&description, &placement), None)?;
                 recovered.adopted += 1;
             }
             None => recovered.unreadable += 1,

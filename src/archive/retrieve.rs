@@ -37,19 +37,6 @@ impl StoredInstance {
     }
 }
 
-/// An instance that is not stored, because other data were stored under its UID before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAside {
-    /// SOP Instance UID.
-    pub sop_instance_uid: String,
-    /// Study Instance UID, as the data that were kept aside have it.
-    pub study_instance_uid: String,
-    /// The transfer syntax of the data.
-    pub transfer_syntax_uid: String,
-    /// The file.
-    pub path: PathBuf,
-}
-
 /// How much is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
@@ -120,24 +107,6 @@ impl Archive {
                  GROUP BY 1, 2 ORDER BY count(*) DESC",
             )?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-    }
-
-    /// What was kept aside.
-    pub fn kept_aside(&self) -> Result<Vec<KeptAside>, ArchiveError> {
-        self.0.readers.with(|index| {
-            let mut statement = index.prepare_cached(
-                "SELECT sop_instance_uid, study_instance_uid, transfer_syntax_uid, name FROM kept_aside ORDER BY name",
-            )?;
-            let rows = statement.query_map([], |row| {
-                Ok(KeptAside {
-                    sop_instance_uid: row.get(0)?,
-                    study_instance_uid: row.get(1)?,
-                    transfer_syntax_uid: row.get(2)?,
-                    path: self.0.layout.aside().join(row.get::<_, String>(3)?),
-                })
-            })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }

@@ -3,6 +3,7 @@
 //! Invariant: pure. Nothing here does I/O, reads a clock or the environment, or imports another room.
 
 mod ae_title;
+mod aside;
 mod caller;
 mod change;
 mod character_set;
@@ -43,6 +44,7 @@ mod update;
 mod wildcard;
 
 pub use ae_title::{AeTitle, MAX_AE_TITLE};
+pub use aside::{AsideReason, ExpectedPatient};
 pub use caller::Caller;
 pub use change::{Change, Subject, changes, station_changes};
 pub use character_set::CharacterSet;

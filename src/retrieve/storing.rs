@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::line::Trouble;
 use crate::archive::{Announced, Archive, ArchiveError, Expected, Outcome};
 use crate::dimse::{Error, GotObject, Status};
-use crate::model::{AeTitle, Uid, in_full};
+use crate::model::{AeTitle, AsideReason, Uid, in_full};
 
 /// How many fragments of an object wait to be written.
 const WAITING_FRAGMENTS: usize = 8;
@@ -27,6 +27,8 @@ pub(super) struct Storing {
     archive: Archive,
     source: AeTitle,
     expected: Expected,
+    /// The instances that are under way.
+    under_way: BTreeSet<Uid>,
     running: JoinSet<(Uid, Result<Option<Outcome>, ArchiveError>)>,
     /// What is stored.
     pub(super) got: BTreeSet<Uid>,
@@ -47,6 +49,7 @@ impl Storing {
             archive,
             source,
             expected,
+            under_way: BTreeSet::new(),
             running: JoinSet::new(),
             got: BTreeSet::new(),
             kept_aside: Vec::new(),
@@ -60,7 +63,9 @@ impl Storing {
         mut object: GotObject<'_>,
         within: Duration,
     ) -> Result<Result<u64, Error>, Trouble> {
-        while self.running.len() >= OBJECTS_AT_ONCE {
+        // The first of several objects under one UID is the one to be stored: the next must not overtake it.
+        let is_under_way = |this: &Self| this.under_way.contains(&object.announced.sop_instance_uid);
+        while self.running.len() >= OBJECTS_AT_ONCE || is_under_way(self) {
             self.finish_one().await?;
         }
         let (sender, fragments) = mpsc::channel(WAITING_FRAGMENTS);
@@ -73,6 +78,7 @@ impl Storing {
             transfer_syntax_uid: context.transfer_syntax_uid,
             source: Some(source),
         };
+        self.under_way.insert(uid.clone());
         self.running
             .spawn_blocking(move || (uid, write(&archive, announced, expected, fragments)));
         let mut length = 0;
@@ -111,8 +117,12 @@ impl Storing {
             return Ok(());
         };
         let (uid, stored) = joined.map_err(|_| Trouble::Archive(ArchiveError::Closing))?;
+        self.under_way.remove(&uid);
         match stored {
-            Ok(Some(Outcome::KeptAside)) => self.kept_aside.push(uid),
+            Ok(Some(Outcome::KeptAside(AsideReason::Differs))) => self.kept_aside.push(uid),
+            Ok(Some(Outcome::KeptAside(reason))) => {
+                self.detail = Some(format!("an object was kept aside: {reason}"));
+            }
             Ok(Some(Outcome::Stored | Outcome::AlreadyStored)) => {
                 self.got.insert(uid);
             }

@@ -77,10 +77,8 @@ pub(super) async fn store(
             if outcome == Outcome::Stored && is_acquired && snapshot.settings().is_on(PREFETCH_ON_ARRIVAL) {
                 service.arriving.note(study);
             }
-            if outcome == Outcome::KeptAside {
-                tracing::warn!(
-                    "an instance from {station} was kept aside: other data are stored under its UID"
-                );
+            if let Outcome::KeptAside(reason) = &outcome {
+                tracing::warn!("an object from {station} was kept aside: {reason}");
             }
             Status::SUCCESS
         }

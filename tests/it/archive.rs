@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use dicom_dictionary_std::tags;
 use impaxlink::archive::{Archive, ArchiveError, Key, Level, Outcome, Query, Root, Search, Value, reindex};
 use impaxlink::dimse::TransferSyntax;
+use impaxlink::model::AsideReason;
 
 use super::support::archive::{Object, files, found, import, new_archive, query, receive, rows, texts};
 use super::support::studies::Federation;
@@ -100,13 +101,19 @@ fn the_same_instance_twice_is_stored_once_and_other_data_are_kept_aside() {
     assert_eq!(object.store(&archive).unwrap(), Outcome::AlreadyStored);
     let other = object.clone().with(tags::PATIENT_NAME, "ROE^RICHARD");
     for _ in 0..2 {
-        assert_eq!(other.store(&archive).unwrap(), Outcome::KeptAside);
+        assert_eq!(
+            other.store(&archive).unwrap(),
+            Outcome::KeptAside(AsideReason::Differs)
+        );
     }
     let names = [(tags::PATIENT_NAME, "")];
     assert_eq!(found(&archive, Level::Study, &names), ["DOE^JANE"]);
     let aside = archive.kept_aside().unwrap();
     assert_eq!(aside.len(), 1);
-    assert_eq!(aside[0].sop_instance_uid, object.value(tags::SOP_INSTANCE_UID));
+    assert_eq!(
+        aside[0].identity.sop_instance_uid.as_str(),
+        object.value(tags::SOP_INSTANCE_UID)
+    );
     assert!(
         fs::read(&aside[0].path)
             .unwrap()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dicom_dictionary_std::tags;
 use impaxlink::archive::{Archive, ArchiveError, Level, Outcome, reindex};
+use impaxlink::model::AsideReason;
 
 use super::support::archive::{Object, files, found, new_archive};
 use super::support::killed::Killed;
@@ -132,7 +133,10 @@ fn what_is_not_as_it_was_seen_is_not_removed() {
     assert!(!archive.remove(&seen).unwrap());
     let differing = instance(1, 3).with(tags::PATIENT_COMMENTS, "other");
     let seen = archive.holding(&uid(1).parse().unwrap()).unwrap();
-    assert_eq!(differing.store(&archive).unwrap(), Outcome::KeptAside);
+    assert_eq!(
+        differing.store(&archive).unwrap(),
+        Outcome::KeptAside(AsideReason::Differs)
+    );
     assert!(!archive.remove(&seen).unwrap());
     assert!(!remove(&archive, 1), "something of it is kept aside");
     assert_eq!(archive.stats().unwrap().instances, 4);

@@ -6,6 +6,7 @@ mod administration;
 mod announce;
 mod architecture;
 mod archive;
+mod archive_aside;
 mod archive_command;
 mod archive_crash;
 mod archive_import;

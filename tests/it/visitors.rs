@@ -7,7 +7,7 @@ use dicom_dictionary_std::tags;
 use impaxlink::archive::{Archive, Outcome};
 use impaxlink::audit::{Event, EventKind};
 use impaxlink::dimse::TransferSyntax;
-use impaxlink::model::{FieldValue, Kind, StateField, Station, StudyPatient, Suspension};
+use impaxlink::model::{AsideReason, FieldValue, Kind, StateField, Station, StudyPatient, Suspension};
 use impaxlink::store::{Access, AuditFilter, Copy, Draft, Purpose, Store, StudyUse};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -327,7 +327,10 @@ fn what_differs_and_is_kept_aside_is_for_somebody_to_look_at() {
     let announced = differing.announced(TransferSyntax::ExplicitVrLittleEndian.uid());
     let bytes = differing.bytes(TransferSyntax::ExplicitVrLittleEndian);
     let incoming = receive(&site.archive, announced, &bytes).unwrap();
-    assert_eq!(incoming.finish().unwrap(), Outcome::KeptAside);
+    assert_eq!(
+        incoming.finish().unwrap(),
+        Outcome::KeptAside(AsideReason::Differs)
+    );
     site.stays("kept aside");
     site.stays("kept aside");
 }

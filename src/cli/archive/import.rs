@@ -109,9 +109,7 @@ pub fn run(ui: &mut Ui, args: ImportArgs) -> anyhow::Result<ExitStatus> {
 fn notice(path: &Path, imported: &Imported) -> Option<String> {
     let path = show(path);
     match imported {
-        Imported::Taken(Outcome::KeptAside) => Some(format!(
-            "{path}: kept aside, as other data are stored under its UID"
-        )),
+        Imported::Taken(Outcome::KeptAside(reason)) => Some(format!("{path}: kept aside: {reason}")),
         Imported::Damaged(error) => Some(format!("{path}: not taken: {}", visible(&in_full(error)))),
         Imported::Unreachable(error) => Some(visible(&in_full(error))),
         Imported::NotDicom => Some(format!("{path}: not a DICOM file")),

@@ -12,8 +12,7 @@ use crate::cli::view::Document;
 
 /// Show how much is stored, and what was kept aside.
 ///
-/// An instance is kept aside where other data had been stored under its UID before: somebody has to look which are
-/// right.
+/// 'impaxlink archive aside list' says why an object is kept aside; somebody has to look which data are right.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     impaxlink archive stats\n  \
@@ -42,8 +41,8 @@ struct AsideView {
 impl From<KeptAside> for AsideView {
     fn from(aside: KeptAside) -> Self {
         AsideView {
-            sop_instance_uid: aside.sop_instance_uid,
-            study_instance_uid: aside.study_instance_uid,
+            sop_instance_uid: aside.identity.sop_instance_uid.to_string(),
+            study_instance_uid: aside.identity.study_instance_uid.to_string(),
             transfer_syntax_uid: aside.transfer_syntax_uid,
             path: show(&aside.path),
         }

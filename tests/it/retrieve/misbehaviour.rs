@@ -154,6 +154,30 @@ fn an_instance_that_comes_twice_is_stored_once_and_other_data_are_kept_aside() {
     assert_eq!(there(&brought.env, &study), 3);
 }
 
+/// Case: an object is overtaken by another one under its UID
+///
+/// The objects are written side by side: the small one would be on the disk long before the large one.
+#[test]
+fn an_object_does_not_overtake_another_one_under_its_uid() {
+    let study = one_series();
+    let all = data_sets(&study);
+    let (uid, small) = all[0].clone();
+    let pixels: u32 = 32 << 20;
+    let header = [&b"\xe0\x7f\x10\0OB\0\0"[..], &pixels.to_le_bytes()].concat();
+    let large = [&small[..], &header, &vec![7; pixels as usize]].concat();
+    let steps = vec![
+        Step::Object(uid.clone(), large.clone()),
+        Step::Object(uid.clone(), small),
+        Step::Object(uid, large),
+        Step::End(0, ""),
+    ];
+    let brought = from(&study, steps, &["--method", "get"], None);
+    brought.is(3, 1, Some("0000"), "");
+    assert_eq!(brought.item["kept_aside"], json!(1), "{:#}", brought.item);
+    let stats = brought.env.impaxlink(&["archive", "stats", "--json"]).json();
+    assert!(stats["bytes"].as_u64().unwrap() > u64::from(pixels), "{stats:#}");
+}
+
 #[test]
 fn a_foreign_response_ends_the_association() {
     let study = one_series();

@@ -97,7 +97,10 @@ fn what_is_stored_is_there_once_and_found_by_others() {
     assert_eq!(archive.stats().unwrap().instances, 2);
     let aside = archive.kept_aside().unwrap();
     assert_eq!(aside.len(), 1);
-    assert_eq!(aside[0].sop_instance_uid, object.value(tags::SOP_INSTANCE_UID));
+    assert_eq!(
+        aside[0].identity.sop_instance_uid.as_str(),
+        object.value(tags::SOP_INSTANCE_UID)
+    );
     let kept = fs::read(
         archive
             .instance(object.value(tags::SOP_INSTANCE_UID))

@@ -223,14 +223,18 @@ impl Conversation<'_> {
         let mut command = Command::request(CommandField::C_STORE_RQ, 7, uids::CT_IMAGE_STORAGE);
         command.sop_instance = Some(uid.to_owned());
         command.has_data_set = true;
-        let data = PDataValue {
-            presentation_context_id: context_id,
-            value_type: PDataValueType::Data,
-            is_last: is_whole,
-            data: data_set.to_vec(),
-        };
         self.send(&pack(Packing::TwoPdus, context_id, command.encode(), None))?;
-        self.send(&[Pdu::PData { data: vec![data] }])
+        let mut fragments = data_set.chunks(100_000).peekable();
+        while let Some(fragment) = fragments.next() {
+            let data = PDataValue {
+                presentation_context_id: context_id,
+                value_type: PDataValueType::Data,
+                is_last: is_whole && fragments.peek().is_none(),
+                data: fragment.to_vec(),
+            };
+            self.send(&[Pdu::PData { data: vec![data] }])?;
+        }
+        Ok(())
     }
 
     fn current(&self) -> &Incoming {
