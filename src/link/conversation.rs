@@ -18,6 +18,7 @@ use crate::store::StoreError;
 
 use super::identifier::{Keys, WriteError};
 use super::keys::{KeyError, Root};
+use super::repertoire::{Repertoire, Trial};
 use super::stop::{Stop, StopSignal};
 use super::tls::LinkTls;
 
@@ -100,7 +101,7 @@ impl From<Error> for Interrupt {
 pub(super) struct Call {
     endpoint: Endpoint,
     options: RequestorOptions,
-    charset: Option<CharacterSet>,
+    repertoire: Repertoire,
     /// What it is asked in: never `Linked` or `Auto` where the policy does not allow the linked syntax.
     syntax: Syntax,
     /// The longest silence between whole messages.
@@ -108,12 +109,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// `callers` is the character set in which the caller wrote its keys, for stations whose own is not known.
+    /// How `station` is called, and in which character sets it is asked.
     pub(super) fn new(
         station: &Station,
         settings: &Settings,
         tls: &LinkTls,
-        callers: Option<&CharacterSet>,
+        repertoire: Repertoire,
         may_speak_linked: bool,
     ) -> Result<Self, Unaskable> {
         let endpoint = station.endpoint.clone().ok_or(Unaskable::NoEndpoint)?;
@@ -125,7 +126,7 @@ impl Call {
         Ok(Call {
             endpoint,
             options: requestor_options(station, settings, tls, contexts(syntax))?,
-            charset: station.charset.as_ref().or(callers).cloned(),
+            repertoire,
             syntax,
             silence: station.timeout,
         })
@@ -141,18 +142,29 @@ impl Call {
 
     /// Says before anything is sent whether the keys can be written for this station.
     pub(super) fn check(&self, all: &[Keys], root: Root) -> Result<(), WriteError> {
-        let mut encoded = all
-            .iter()
-            .map(|keys| self.encode(keys, root, TransferSyntax::ExplicitVrLittleEndian));
-        encoded.try_for_each(|identifier| identifier.map(drop))
+        all.iter().try_for_each(|keys| {
+            let syntax = TransferSyntax::ExplicitVrLittleEndian;
+            let set = self.trial(keys).next().flatten();
+            encode(keys, root, set.as_ref(), syntax).map(drop)
+        })
     }
 
-    fn encode(&self, keys: &Keys, root: Root, syntax: TransferSyntax) -> Result<DataSet, WriteError> {
-        if root == Root::Linked {
-            return keys.encode_in_utf8(syntax);
-        }
-        keys.encode(self.charset.as_ref(), syntax)
+    /// The attempts by which these keys are put to the station in strict DICOM.
+    pub(super) fn trial(&self, keys: &Keys) -> Trial {
+        self.repertoire.trial(keys)
     }
+}
+
+fn encode(
+    keys: &Keys,
+    root: Root,
+    charset: Option<&CharacterSet>,
+    syntax: TransferSyntax,
+) -> Result<DataSet, WriteError> {
+    if root == Root::Linked {
+        return keys.encode_in_utf8(syntax);
+    }
+    keys.encode(charset, syntax)
 }
 
 /// How associations with a station are opened.
@@ -292,9 +304,14 @@ impl Conversation {
         self.latency
     }
 
-    /// Puts a find to the station.
-    pub(super) async fn find<'c>(&'c mut self, call: &Call, keys: &Keys) -> Result<Matches<'c>, Interrupt> {
-        let identifier = call.encode(keys, self.root, self.context.transfer_syntax)?;
+    /// Puts a find to the station, with keys beyond ASCII written in `charset`.
+    pub(super) async fn find<'c>(
+        &'c mut self,
+        call: &Call,
+        keys: &Keys,
+        charset: Option<&CharacterSet>,
+    ) -> Result<Matches<'c>, Interrupt> {
+        let identifier = encode(keys, self.root, charset, self.context.transfer_syntax)?;
         let find = self.association.find(&self.context, &identifier).await?;
         Ok(Matches {
             find,

@@ -151,6 +151,10 @@ impl LinkedQuery {
             tls: request.tls.clone(),
             archive: request.archive.clone(),
             states: request.states.clone(),
+            known_sets: request
+                .health
+                .get(&station.name)
+                .and_then(|health| health.character_sets.clone()),
             failures_in_a_row: request
                 .health
                 .get(&station.name)

@@ -8,6 +8,7 @@
 //! - `fanout`: all stations asked at the same moment, each by a `session`
 //! - `session`, `search`, `respondent`: one station's part, from its line in the ledger down to who answers it:
 //!   `conversation`, a peer over an association, or `embedded`, the archive in this process
+//! - `repertoire`: in which character sets a key beyond ASCII is written
 //! - `turns`: how many associations to a station are open at once
 //! - [`keywords`]: what is recorded of a query
 //! - `mapped`: specialty and body part of what comes back
@@ -42,6 +43,7 @@ mod mapped;
 pub mod merge;
 pub mod policy;
 mod question;
+mod repertoire;
 mod respondent;
 mod search;
 mod session;

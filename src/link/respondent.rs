@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use crate::dimse::{DataSet, Status};
-use crate::model::{Settings, Station};
+use crate::model::{CharacterSet, Settings, Station};
 
 use super::conversation::{Call, Conversation, Interrupt, Matches, Unaskable};
 use super::embedded::{EmbeddedArchive, EmbeddedCall, EmbeddedMatches};
 use super::identifier::{Keys, WriteError};
 use super::keys::Root;
+use super::repertoire::Trial;
 use super::stop::{Stop, StopSignal};
 
 /// Who is to be asked.
@@ -42,6 +43,14 @@ impl Respondent {
         match self {
             Respondent::Peer(call) => call.first_root(),
             Respondent::Embedded(_) => Root::Study,
+        }
+    }
+
+    /// The attempts by which these keys are put to it in that information model.
+    pub(super) fn trial(&self, keys: &Keys, root: Root) -> Trial {
+        match self {
+            Respondent::Peer(call) if root != Root::Linked => call.trial(keys),
+            _ => Trial::in_unicode(),
         }
     }
 
@@ -105,11 +114,15 @@ impl Dialogue<'_> {
         }
     }
 
-    /// Begins a find.
-    pub(super) async fn find(&mut self, keys: &Keys) -> Result<Found<'_>, Interrupt> {
+    /// Begins a find, with keys beyond ASCII written in `charset`, where that is not Unicode anyway.
+    pub(super) async fn find(
+        &mut self,
+        keys: &Keys,
+        charset: Option<&CharacterSet>,
+    ) -> Result<Found<'_>, Interrupt> {
         match self {
             Dialogue::Peer(call, conversation) => {
-                let matches = conversation.find(call, keys).await?;
+                let matches = conversation.find(call, keys, charset).await?;
                 Ok(Found::Peer(Box::new(matches)))
             }
             Dialogue::Embedded(call, stop) => call.find(keys, stop.clone()).map(Found::Embedded),

@@ -3,16 +3,19 @@
 //! Invariant: what has been taken stays taken, whatever the station does then. One station's search never waits for
 //! another's; it waits for the caller where that one reads slowly, and that time is not counted against the peer.
 
+mod attempts;
+mod lower;
 mod stated;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use dicom_dictionary_std::tags;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::dimse::{DataSet, Error, Status};
-use crate::model::{IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, Uid};
+use crate::dimse::{DataSet, Status};
+use crate::model::{CharacterSet, IssuerDomain, LedgerEntry, Level, Query, StudyAnswer};
 
 use super::answer::{AnswerReader, PatientAnswer};
 use super::conversation::{Interrupt, Unaskable};
@@ -20,7 +23,7 @@ use super::event::{Answer, Event, LowerRow};
 use super::filter::{Filter, Verdict};
 use super::first_sight::{FirstSight, Sight};
 use super::identifier::{Keys, describe};
-use super::keys::{Root, check_number, image_keys, patient_keys, series_keys, study_keys};
+use super::keys::{Root, check_number, patient_keys, study_keys};
 use super::question::{Part, Question};
 use super::respondent::{Dialogue, Found, Respondent};
 use super::stated::{QueryStates, StatedValue, StudyRecords};
@@ -28,8 +31,6 @@ use super::stop::{Stop, StopSignal};
 
 /// The most patients whose studies are asked for in Patient Root.
 const MAX_PATIENTS: usize = 1000;
-/// The most rows below study level that are kept of one study.
-const MAX_LOWER_ROWS: usize = 100_000;
 
 /// One station's search.
 pub(super) struct Search<'s> {
@@ -49,6 +50,8 @@ pub(super) struct Search<'s> {
     pub(super) entry: LedgerEntry,
     /// What people should know of the answers, besides a failure.
     pub(super) notes: Notes,
+    /// How many studies have come that were not known yet.
+    new_rows: u64,
     /// The studies so far, where several queries may bring one to light again.
     seen: Option<FirstSight>,
     /// Studies whose lower levels are still to be asked for.
@@ -73,6 +76,10 @@ pub(super) struct Notes {
     pub(super) ignored_keys: Vec<String>,
     /// By how many IDs it was asked that the caller did not give.
     pub(super) translated_ids: usize,
+    /// The character sets in which the station has matched keys beyond ASCII.
+    pub(super) matched_in: Vec<CharacterSet>,
+    /// The character sets in which it was asked, where those were several.
+    pub(super) tried_in: Vec<CharacterSet>,
     /// More patients than are asked for.
     pub(super) has_too_many_patients: bool,
 }
@@ -100,6 +107,7 @@ impl<'s> Search<'s> {
             reader,
             entry,
             notes: Notes::default(),
+            new_rows: 0,
             seen: None,
             studies: Vec::new(),
         }
@@ -115,7 +123,10 @@ impl<'s> Search<'s> {
         check_number(all.len())?;
         self.respondent.check(&all, first_root)?;
         let known = &self.question.cross_reference;
-        self.seen = (all.len() > 1).then(|| FirstSight::new(Arc::clone(known)));
+        let attempts = all
+            .iter()
+            .map(|keys| self.respondent.trial(keys, Root::Study).attempts_left());
+        self.seen = (attempts.sum::<usize>() > 1).then(|| FirstSight::new(Arc::clone(known)));
         let mut line = self.open().await?;
         let searched = match line.root() {
             Root::Linked | Root::Study => self.search_by_study(&mut line).await,
@@ -171,7 +182,7 @@ impl<'s> Search<'s> {
             self.begin(&part);
             let mut patients = Vec::new();
             for keys in patient_keys(&part.query)? {
-                for data_set in self.collect(line, &keys).await? {
+                for data_set in self.collect(line, &keys, tags::PATIENT_ID).await? {
                     let patient = self.reader.patient(&data_set);
                     match &patient.id {
                         Some(id) if !id.contains(['\\', '*', '?']) => patients.push(patient),
@@ -188,33 +199,16 @@ impl<'s> Search<'s> {
         Ok(())
     }
 
-    async fn find_all(
-        &mut self,
-        line: &mut Dialogue<'s>,
-        all: &[Keys],
-        patient: Option<&PatientAnswer>,
-    ) -> Result<(), Interrupt> {
-        for keys in all {
-            let was_used = line.is_used();
-            let before = self.entry.matches;
-            let mut found = self.find_studies(line, keys, patient).await;
-            if was_used && self.entry.matches == before && has_hung_up(&found) {
-                *line = self.open().await?;
-                found = self.find_studies(line, keys, patient).await;
-            }
-            found?;
-        }
-        Ok(())
-    }
-
+    /// Asks for studies once, with the keys written in `charset`.
     async fn find_studies(
         &mut self,
         line: &mut Dialogue<'s>,
         keys: &Keys,
+        charset: Option<&CharacterSet>,
         patient: Option<&PatientAnswer>,
     ) -> Result<(), Interrupt> {
         self.entry.dicom_status = None;
-        let mut matches = line.find(keys).await?;
+        let mut matches = line.find(keys, charset).await?;
         let question = self.question;
         let taken = match &question.states {
             Some(states) => self.take_stated(states, &mut matches, patient).await,
@@ -302,120 +296,8 @@ impl<'s> Search<'s> {
             .seen
             .as_mut()
             .is_some_and(|seen| seen.see(&study) == Sight::Location);
+        self.new_rows += u64::from(!is_known);
         (!is_known).then_some((study, stated))
-    }
-
-    /// The series of the studies found, and their instances, as far as the query asks for them.
-    async fn find_lower_levels(&mut self, line: &mut Dialogue<'s>) -> Result<(), Interrupt> {
-        for (mut study, data_set, stated) in std::mem::take(&mut self.studies) {
-            let mut lower = Vec::new();
-            let found = self.find_series(line, &mut study, &mut lower).await;
-            self.emit(study, data_set, lower, stated)
-                .await
-                .map_err(Interrupt::Stopped)?;
-            found?;
-        }
-        Ok(())
-    }
-
-    async fn find_series(
-        &mut self,
-        line: &mut Dialogue<'s>,
-        study: &mut StudyAnswer,
-        lower: &mut Vec<LowerRow>,
-    ) -> Result<(), Interrupt> {
-        let patient_id = match line.root() {
-            Root::Linked | Root::Study => None,
-            Root::Patient => Some(study.patient_id.id.clone()),
-        };
-        let patient_id = patient_id.as_deref();
-        for keys in series_keys(&self.question.query, &study.study_instance_uid, patient_id)? {
-            for data_set in self.collect(line, &keys).await? {
-                let Some(series) = self.reader.series(&data_set) else {
-                    self.entry.dropped += 1;
-                    continue;
-                };
-                let has_come = |uid: &Uid| study.series.iter().any(|known| known.series_instance_uid == *uid);
-                if !is_of_another_modality(&self.question.query, series.modality.as_deref())
-                    && !has_come(&series.series_instance_uid)
-                {
-                    study.series.push(series);
-                    lower.push(LowerRow {
-                        data_set,
-                        series: None,
-                    });
-                }
-            }
-        }
-        if self.question.query.level == Level::Image {
-            let all_series = std::mem::take(lower);
-            for (index, series) in all_series.iter().enumerate() {
-                let mut instances = self.find_images(line, study, index, patient_id).await?;
-                lower.extend(instances.drain(..).map(|data_set| LowerRow {
-                    data_set,
-                    series: Some(series.data_set.clone()),
-                }));
-            }
-        }
-        Ok(())
-    }
-
-    async fn find_images(
-        &mut self,
-        line: &mut Dialogue<'s>,
-        study: &mut StudyAnswer,
-        index: usize,
-        patient_id: Option<&str>,
-    ) -> Result<Vec<DataSet>, Interrupt> {
-        let mut instances = Vec::new();
-        let Some(series) = study.series.get_mut(index) else {
-            return Ok(instances);
-        };
-        let uid = &series.series_instance_uid;
-        for keys in image_keys(&self.question.query, &study.study_instance_uid, uid, patient_id)? {
-            for data_set in self.collect(line, &keys).await? {
-                match self.reader.image(&data_set) {
-                    Some(image) => {
-                        series.images.push(image);
-                        instances.push(data_set);
-                    }
-                    None => self.entry.dropped += 1,
-                }
-            }
-        }
-        Ok(instances)
-    }
-
-    /// All matches of a find that are few by nature: the patients of a name, the series of a study.
-    async fn collect(&mut self, line: &mut Dialogue<'s>, keys: &Keys) -> Result<Vec<DataSet>, Interrupt> {
-        let was_used = line.is_used();
-        let mut rows = Vec::new();
-        let mut collected = self.collect_once(line, keys, &mut rows).await;
-        if was_used && rows.is_empty() && has_hung_up(&collected) {
-            *line = self.open().await?;
-            collected = self.collect_once(line, keys, &mut rows).await;
-        }
-        collected.map(|()| rows)
-    }
-
-    async fn collect_once(
-        &mut self,
-        line: &mut Dialogue<'s>,
-        keys: &Keys,
-        rows: &mut Vec<DataSet>,
-    ) -> Result<(), Interrupt> {
-        self.entry.dicom_status = None;
-        let mut matches = line.find(keys).await?;
-        let collected = loop {
-            match matches.next().await {
-                Ok(Some(data_set)) if rows.len() < MAX_LOWER_ROWS => rows.push(data_set),
-                Ok(Some(_)) => self.entry.dropped += 1,
-                Ok(None) => break Ok(()),
-                Err(interrupt) => break Err(interrupt),
-            }
-        };
-        self.count(&matches);
-        collected
     }
 
     fn count(&mut self, matches: &Found<'_>) {
@@ -453,17 +335,6 @@ impl<'s> Search<'s> {
         self.entry.matches += 1;
         Ok(())
     }
-}
-
-/// Whether the station hung up instead of answering: some do after one find, and take a new association.
-fn has_hung_up<T>(found: &Result<T, Interrupt>) -> bool {
-    let ends = |error: &Error| {
-        matches!(
-            error,
-            Error::Closed(_) | Error::Aborted(_) | Error::Released(_) | Error::Ended | Error::Io { .. }
-        )
-    };
-    matches!(found, Err(Interrupt::Peer(error)) if ends(error))
 }
 
 /// The query for a patient who is known already.

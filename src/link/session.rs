@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use crate::dimse::{Status, StatusClass};
 use crate::model::{
-    ASSOCIATIONS_TO_STATION, AeTitle, Configuration, CrossReference, LedgerEntry, Outcome, Query, Station,
-    in_full, show_duration,
+    ASSOCIATIONS_TO_STATION, AeTitle, CharacterSet, Configuration, CrossReference, LedgerEntry, Outcome,
+    Query, Station, in_full, show_duration,
 };
-use crate::store::{LinkOutcome, LinkReport};
+use crate::store::{LinkOutcome, LinkReport, TakenCharacterSets};
 
 use super::answer::AnswerReader;
 use super::conversation::{Call, Interrupt, calling};
@@ -23,6 +23,7 @@ use super::event::{Ended, Event};
 use super::failure;
 use super::health::next_try;
 use super::question::Question;
+use super::repertoire::Repertoire;
 use super::respondent::Respondent;
 use super::search::{Notes, Search};
 use super::stated::StudyStates;
@@ -47,6 +48,8 @@ pub(super) struct Session {
     pub(super) archive: EmbeddedArchive,
     /// What is on record of studies.
     pub(super) states: Option<StudyStates>,
+    /// The character sets that it is known to take, where that has been looked up already.
+    pub(super) known_sets: Option<TakenCharacterSets>,
     /// How often its link has failed before, without a success since.
     pub(super) failures_in_a_row: u32,
     pub(super) events: mpsc::Sender<Event>,
@@ -70,16 +73,9 @@ impl Session {
         let began = Instant::now();
         let mut entry = LedgerEntry::new(station.name.clone(), Outcome::Searched);
         let settings = &self.configuration.settings;
-        let callers_charset = self.query.character_set.as_ref();
-        let call = || {
-            Call::new(
-                station,
-                settings,
-                &self.tls,
-                callers_charset,
-                self.may_speak_linked,
-            )
-        };
+        let repertoire = self.repertoire(station).await;
+        let known_sets = repertoire.known.clone();
+        let call = || Call::new(station, settings, &self.tls, repertoire, self.may_speak_linked);
         let respondent = match Respondent::of(station, settings, &self.archive, call) {
             Ok(respondent) => respondent,
             Err(reason) => {
@@ -128,7 +124,7 @@ impl Session {
                 .push("more studies have such a value by what was said of them: narrow the query".to_owned());
         }
         entry.detail = (!details.is_empty()).then(|| details.join("; "));
-        let report = self.report(&entry, &searched, &notes, station);
+        let report = self.report(&entry, &searched, &notes, &known_sets, station);
         entry.retry_at = match &report {
             Some(LinkReport {
                 outcome: LinkOutcome::Failed { next_try, .. },
@@ -147,6 +143,25 @@ impl Session {
             question.set_states(stated.map_err(Interrupt::States)?);
         }
         Ok(())
+    }
+
+    /// In which character sets the station is asked. What it was seen to take is looked up where a key may need it.
+    async fn repertoire(&self, station: &Station) -> Repertoire {
+        let mut repertoire = Repertoire {
+            configured: station.charset.clone(),
+            callers: self.query.character_set.clone(),
+            known: Vec::new(),
+        };
+        if repertoire.configured.is_none() && !self.query.is_ascii() {
+            let known = match (&self.known_sets, &self.states) {
+                (Some(known), _) => Some(known.clone()),
+                (None, Some(states)) => states.character_sets(&station.name).await,
+                (None, None) => None,
+            };
+            let of_this_peer = known.filter(|known| Some(&known.peer) == peer(station).as_ref());
+            repertoire.known = of_this_peer.map_or(Vec::new(), |known| known.sets);
+        }
+        repertoire
     }
 
     /// Waits until an association with the station may be opened; as long as it may be silent at most.
@@ -180,6 +195,7 @@ impl Session {
         entry: &LedgerEntry,
         searched: &Result<(), Interrupt>,
         notes: &Notes,
+        known: &[CharacterSet],
         station: &Station,
     ) -> Option<LinkReport> {
         let at = Timestamp::now();
@@ -197,6 +213,7 @@ impl Session {
             LinkOutcome::Answered {
                 latency: notes.latency?,
                 speaks_linked: notes.speaks_linked,
+                character_sets: learned(notes, known, station),
             }
         };
         Some(LinkReport {
@@ -205,6 +222,29 @@ impl Session {
             outcome,
         })
     }
+}
+
+/// Who the station is now: what was seen of another peer does not hold for it.
+fn peer(station: &Station) -> Option<String> {
+    let endpoint = station.endpoint.as_ref()?;
+    Some(format!("{}@{endpoint}", station.ae_title))
+}
+
+/// The character sets that the station is known to take by now, where that is news.
+fn learned(notes: &Notes, known: &[CharacterSet], station: &Station) -> Option<TakenCharacterSets> {
+    let mut sets = known.to_vec();
+    sets.extend(
+        notes
+            .matched_in
+            .iter()
+            .filter(|set| !known.contains(set))
+            .cloned(),
+    );
+    let is_news = sets.len() > known.len() && station.charset.is_none();
+    is_news.then_some(TakenCharacterSets {
+        peer: peer(station)?,
+        sets,
+    })
 }
 
 fn outcome(interrupt: &Interrupt, matches: u64) -> Outcome {
@@ -283,6 +323,13 @@ fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<Stri
         remarks.push(format!(
             "{} could not be used (no UID, or malformed)",
             answers(entry.dropped)
+        ));
+    }
+    if !notes.tried_in.is_empty() {
+        let sets: Vec<&str> = notes.tried_in.iter().map(CharacterSet::as_str).collect();
+        remarks.push(format!(
+            "asked in {}, as its character set is not known (--charset)",
+            sets.join(" and in ")
         ));
     }
     if reads_as_latin {

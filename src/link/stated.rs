@@ -22,7 +22,7 @@ use crate::model::{
     CrossReference, IssuerDomain, Kind, PatientId, Query, Station, StationName, StudyAnswer, StudyPatient,
     StudyState, Uid, wildcard_matches,
 };
-use crate::store::{Access, DeliveredStudy, StatedStudy, Store, StoreError};
+use crate::store::{Access, DeliveredStudy, StatedStudy, Store, StoreError, TakenCharacterSets};
 
 use self::shown::Keys;
 pub use self::shown::StatedValue;
@@ -105,6 +105,15 @@ impl StudyStates {
             StoreError::Missing { .. } => Ok(None),
             error => Err(error),
         })
+    }
+
+    /// The character sets that a station was seen to take; `None` where that is not known, or can't be read.
+    pub(super) async fn character_sets(&self, station: &StationName) -> Option<TakenCharacterSets> {
+        let station = station.clone();
+        let health = self
+            .read(move |store| Ok(store.link_health()?.remove(&station)))
+            .await;
+        health.ok()??.character_sets
     }
 
     async fn read<T: Send + 'static>(

@@ -99,6 +99,20 @@ impl Query {
         Ok(())
     }
 
+    /// Whether its keys are ASCII, so that they read the same in all character sets.
+    pub fn is_ascii(&self) -> bool {
+        let texts = [
+            &self.global_id,
+            &self.patient_name,
+            &self.accession_number,
+            &self.study_description,
+        ];
+        let id = self.patient_id.iter().map(|key| &key.id);
+        let further = self.further_keys.iter().map(|(_, value)| value);
+        let mut all = id.chain(texts.into_iter().flatten()).chain(further);
+        all.all(|text| text.is_ascii())
+    }
+
     /// Whether it is narrow enough for a constrained station: a patient ID, global patient ID, accession number or study
     /// UID without wildcards, or a patient name of at least three characters before any wildcard.
     pub fn is_narrow(&self) -> bool {

@@ -119,6 +119,7 @@ async fn end(service: &Service, store: &SharedStore, station: &Station, outcome:
             Ok(latency) => LinkOutcome::Answered {
                 latency,
                 speaks_linked: None,
+                character_sets: None,
             },
             Err(detail) => LinkOutcome::Failed {
                 detail,
@@ -140,7 +141,19 @@ async fn record(store: &SharedStore, reports: Vec<LinkReport>) {
 pub(super) fn note(service: &Service, station: &Station, mut report: LinkReport) {
     let answered = matches!(report.outcome, LinkOutcome::Answered { .. });
     let noted = locked(&service.links).note(station, answered, Instant::now(), chance());
-    let Some(planned) = noted else { return };
+    let Some(planned) = noted else {
+        let has_learned = matches!(
+            report.outcome,
+            LinkOutcome::Answered {
+                character_sets: Some(_),
+                ..
+            }
+        );
+        if has_learned {
+            service.records.link(report);
+        }
+        return;
+    };
     if let LinkOutcome::Failed { detail, next_try } = &mut report.outcome {
         *next_try = Some(report.at + planned.wait);
         if planned.is_news {

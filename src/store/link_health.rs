@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
+use serde::{Deserialize, Serialize};
 
-use super::configuration::{moment, parsed};
+use super::configuration::{json, moment, parsed, unreadable};
 use super::{Store, StoreError};
-use crate::model::StationName;
+use crate::model::{CharacterSet, StationName};
 
 /// The greatest length of `detail`, in characters.
 const MAX_DETAIL: usize = 200;
@@ -35,6 +36,17 @@ pub struct LinkHealth {
     pub next_try: Option<Timestamp>,
     /// Whether it takes the linked syntax; `None` while that is not known.
     pub speaks_linked: Option<bool>,
+    /// In which character sets it has matched keys beyond ASCII; `None` while that is not known.
+    pub character_sets: Option<TakenCharacterSets>,
+}
+
+/// The character sets in which a peer has matched keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenCharacterSets {
+    /// Which peer it was, as AET@HOST:PORT: the station may have become another one since.
+    pub peer: String,
+    /// The sets.
+    pub sets: Vec<CharacterSet>,
 }
 
 /// What was seen of a link once.
@@ -57,6 +69,8 @@ pub enum LinkOutcome {
         latency: Duration,
         /// Whether it takes the linked syntax; `None` keeps what is known.
         speaks_linked: Option<bool>,
+        /// In which character sets it matches keys; `None` keeps what is known.
+        character_sets: Option<TakenCharacterSets>,
     },
     /// It did not.
     Failed {
@@ -68,11 +82,12 @@ pub enum LinkOutcome {
 }
 
 const ANSWERED: &str = "INSERT INTO link_health \
-    (station, last_success, failures_in_a_row, latency_us, speaks_linked) \
-    SELECT name, :at, 0, :latency, :speaks_linked FROM station WHERE name = :station \
+    (station, last_success, failures_in_a_row, latency_us, speaks_linked, character_sets) \
+    SELECT name, :at, 0, :latency, :speaks_linked, :character_sets FROM station WHERE name = :station \
     ON CONFLICT (station) DO UPDATE SET last_success = excluded.last_success, failures_in_a_row = 0, \
     latency_us = excluded.latency_us, down_since = NULL, detail = NULL, next_try = NULL, \
-    speaks_linked = coalesce(excluded.speaks_linked, speaks_linked)";
+    speaks_linked = coalesce(excluded.speaks_linked, speaks_linked), \
+    character_sets = coalesce(excluded.character_sets, character_sets)";
 
 const FAILED: &str = "INSERT INTO link_health \
     (station, last_failure, down_since, failures_in_a_row, detail, next_try) \
@@ -86,7 +101,7 @@ impl Store {
         let read = || {
             let mut statement = self.connection.prepare_cached(
                 "SELECT station, last_success, last_failure, failures_in_a_row, latency_us, detail, next_try, \
-                 speaks_linked, down_since FROM link_health",
+                 speaks_linked, down_since, character_sets FROM link_health",
             )?;
             statement.query_map([], health)?.collect()
         };
@@ -109,11 +124,13 @@ fn write(connection: &Connection, report: &LinkReport) -> rusqlite::Result<()> {
         LinkOutcome::Answered {
             latency,
             speaks_linked,
+            character_sets,
         } => connection.prepare_cached(ANSWERED)?.execute(named_params! {
             ":station": station,
             ":at": at,
             ":latency": i64::try_from(latency.as_micros()).unwrap_or(i64::MAX),
             ":speaks_linked": speaks_linked,
+            ":character_sets": character_sets.as_ref().map(json).transpose()?,
         }),
         LinkOutcome::Failed { detail, next_try } => {
             connection.prepare_cached(FAILED)?.execute(named_params! {
@@ -133,6 +150,12 @@ pub(super) fn one_line(detail: &str) -> String {
     detail.chars().filter(is_plain).take(MAX_DETAIL).collect()
 }
 
+fn character_sets(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TakenCharacterSets>> {
+    let text = row.get_ref(column)?.as_str_or_null()?;
+    let read = text.map(|text| serde_json::from_str(text).map_err(|error| unreadable(column, error)));
+    read.transpose()
+}
+
 fn health(row: &Row<'_>) -> rusqlite::Result<(StationName, LinkHealth)> {
     let health = LinkHealth {
         last_success: moment(row, 1)?,
@@ -143,6 +166,7 @@ fn health(row: &Row<'_>) -> rusqlite::Result<(StationName, LinkHealth)> {
         next_try: moment(row, 6)?,
         speaks_linked: row.get(7)?,
         down_since: moment(row, 8)?,
+        character_sets: character_sets(row, 9)?,
     };
     Ok((parsed(row, 0)?, health))
 }

@@ -60,7 +60,7 @@ pub use history::SavedGeneration;
 pub use hl7_messages::{
     Hl7Arrival, Hl7Counts, Hl7Deed, Hl7Message, Hl7Settlement, Hl7State, KeptHl7, SettledHl7,
 };
-pub use link_health::{LinkHealth, LinkOutcome, LinkReport};
+pub use link_health::{LinkHealth, LinkOutcome, LinkReport, TakenCharacterSets};
 pub use lock::{Holder, PullLock, ServiceLock, ServiceLockError};
 pub use outbox::{Due, OutboxFilter, OutboxRow, OutboxState, QueueLength, Settled};
 pub use polled::{PolledArchive, PolledStudy};

@@ -27,6 +27,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0013_polled.sql")),
     M::up(include_str!("migrations/0014_resync_asked.sql")),
     M::up(include_str!("migrations/0015_copy_patient.sql")),
+    M::up(include_str!("migrations/0016_character_sets.sql")),
     M::up(include_str!("migrations/0016_study_conflicts.sql")),
     M::up(include_str!("migrations/0017_writes.sql")),
 ];

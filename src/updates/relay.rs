@@ -251,6 +251,7 @@ fn speaks_linked(name: &StationName, began: Instant, speaks_linked: bool) -> Lin
         outcome: LinkOutcome::Answered {
             latency: began.elapsed(),
             speaks_linked: Some(speaks_linked),
+            character_sets: None,
         },
     }
 }

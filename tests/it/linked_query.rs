@@ -267,10 +267,10 @@ fn filters_narrow_as_findscu_would() {
 
 /// Case: a key beyond ASCII
 #[test]
-fn a_name_beyond_ascii_is_asked_in_the_stations_charset_or_not_at_all() {
+fn a_name_beyond_ascii_is_asked_in_the_stations_charset_or_in_what_may_be_it() {
     let sites = sites(17, 40);
     let (run, document) = query(&sites.env, &["--patient-name", "Żółć*"]);
-    run.exits(1);
+    run.success();
     let siteb = item(&document["ledger"], "station", "SITEB");
     assert_eq!(
         siteb["outcome"],
@@ -283,11 +283,21 @@ fn a_name_beyond_ascii_is_asked_in_the_stations_charset_or_not_at_all() {
         "{names:?}"
     );
     let pacs = item(&document["ledger"], "station", "PACS");
+    assert_eq!(pacs["outcome"], json!("searched"), "{pacs}");
+    assert!(pacs["detail"].as_str().unwrap().contains("--charset"), "{pacs}");
+    let set = ["station", "set", "PACS", "--charset", "ISO_IR 144"];
+    sites.env.impaxlink(&set).success();
+    let (run, document) = query(&sites.env, &["--patient-name", "Żółć*"]);
+    run.exits(1);
+    let pacs = item(&document["ledger"], "station", "PACS");
     assert_eq!(
         (&pacs["outcome"], &pacs["matches"]),
         (&json!("failed"), &json!(0))
     );
-    assert!(pacs["detail"].as_str().unwrap().contains("--charset"), "{pacs}");
+    assert_eq!(
+        pacs["detail"],
+        json!("PatientName can't be written in ISO_IR 144, the station's character set")
+    );
     assert_eq!(pacs["retry_at"], Value::Null, "the link is not at fault");
 }
 

@@ -62,6 +62,7 @@ fn what_was_not_queued_for_lack_of_the_syntax_is_told_once_it_is_there() {
         let outcome = LinkOutcome::Answered {
             latency: Duration::from_millis(1),
             speaks_linked: Some(speaks_linked),
+            character_sets: None,
         };
         let (station, at) = (b(), Timestamp::now());
         let report = LinkReport { station, at, outcome };

@@ -220,6 +220,7 @@ fn link_health_is_kept_outside_the_configuration() {
     let answered = LinkOutcome::Answered {
         latency: Duration::from_millis(31),
         speaks_linked: Some(true),
+        character_sets: None,
     };
     let reports = [
         report("SITEB", answered),

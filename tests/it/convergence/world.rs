@@ -335,6 +335,7 @@ impl World {
             outcome: LinkOutcome::Answered {
                 latency: Duration::from_millis(1),
                 speaks_linked: Some(speaks_linked),
+                character_sets: None,
             },
         };
         store.record_link_health(&[report]).expect("a write");

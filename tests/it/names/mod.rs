@@ -2,6 +2,7 @@
 //!
 //! Invariant: the archives are real ones.
 
+mod charsets;
 mod corrected;
 mod foreign_ids;
 

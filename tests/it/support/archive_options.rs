@@ -13,6 +13,8 @@ pub struct ArchiveOptions {
     pub arguments: Vec<&'static str>,
     /// Take presentation contexts that it has never heard of for such of images; Orthanc can.
     pub takes_anything: bool,
+    /// The character set of its answers; Orthanc has one.
+    pub encoding: &'static str,
     /// Speak over TLS alone; Orthanc can.
     pub tls: Option<ArchiveTls>,
 }
@@ -35,6 +37,7 @@ impl ArchiveOptions {
             tcp_nodelay: true,
             arguments: Vec::new(),
             takes_anything: false,
+            encoding: "Utf8",
             tls: None,
         }
     }

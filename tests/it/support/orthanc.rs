@@ -1,7 +1,7 @@
 //! Orthanc, a real archive, with studies in it.
 //!
-//! Invariant: it answers over DICOM when `start` returns. Its texts come back in UTF-8 (`DefaultEncoding`), because it
-//! drops what the default encoding can't hold. The HTTP client is one connection and one kind of request: no more.
+//! Invariant: it answers over DICOM when `start` returns. Its texts come back in UTF-8 (`DefaultEncoding`) unless a
+//! test says otherwise: it drops what the default encoding can't hold. The HTTP client is one connection and one kind of request: no more.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -48,7 +48,7 @@ impl Orthanc {
             "DicomServerEnabled": true, "DicomAet": ae_title, "DicomPort": port, "DicomCheckCalledAet": true,
             "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true,
             "DicomAlwaysAllowGet": true, "DicomAlwaysAllowMove": true, "DicomModalities": modalities, "MaximumPduLength": options.max_pdu,
-            "Plugins": [], "DefaultEncoding": "Utf8", "LimitFindResults": 0, "SaveJobs": false,
+            "Plugins": [], "DefaultEncoding": options.encoding, "LimitFindResults": 0, "SaveJobs": false,
             "StorageCompression": false, "SynchronousCMove": true, "UnknownSopClassAccepted": options.takes_anything,
         });
         if let Some(tls) = &options.tls {
