@@ -16,8 +16,9 @@ use crate::model::hl7::{Authorities, FieldPaths, MessageTypes, ReportCodes, Send
 use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
 
 /// Result status (HL7 table 0123) and order status (table 0038). What says nothing of the report changes nothing.
-const DEFAULT_REPORT_CODES: &str = "O=NEW,S=NEW,I=NEW,IP=NEW,A=DICTATED,R=TRANSCRIBED,P=TRANSCRIBED,F=APPROVED,\
-    C=APPROVED!,CM=-,CA=-,DC=-,ER=-,HD=-,RP=-,SC=-,X=-,Y=-,Z=-";
+/// An order that is received (O) or scheduled (S, SC) says nothing: its study may come weeks later.
+const DEFAULT_REPORT_CODES: &str = "I=NEW,IP=NEW,A=DICTATED,R=TRANSCRIBED,P=TRANSCRIBED,F=APPROVED,\
+    C=APPROVED!,CM=-,CA=-,DC=-,ER=-,HD=-,O=-,RP=-,S=-,SC=-,X=-,Y=-,Z=-";
 
 /// Every key, in the order of `config list`.
 pub static SETTING_KEYS: &[SettingKey] = &[

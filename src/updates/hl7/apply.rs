@@ -18,7 +18,7 @@ use crate::audit::Attribution;
 use crate::link::merge::MergedStudy;
 use crate::model::hl7::Hl7Settings;
 use crate::model::{
-    FieldValue, IssuedId, IssuerDomain, PatientId, PatientIdKey, Query, StateField, StudyPatient,
+    FieldValue, IssuedId, Issuer, IssuerDomain, PatientId, PatientIdKey, Query, StateField, StudyPatient,
 };
 use crate::store::{Draft, Hl7Message, Hl7Settlement, Hl7State, SharedStore, StoreError};
 use crate::updates::local_studies::{FoundStudies, LocalStudies, patient_of};
@@ -165,7 +165,10 @@ impl Applier {
                     status,
                     is_correction,
                 } => {
-                    let study = self.study(study, &patients).await?;
+                    self.are_one_person(&patients)?;
+                    let study = self
+                        .study(study, &patients, settings.local_issuer.as_ref())
+                        .await?;
                     plan.drafts.push(Draft {
                         is_correction,
                         ..draft(
@@ -177,14 +180,58 @@ impl Applier {
                 Intent::Demographics { patients, wanted } => {
                     self.demographics(&patients, wanted, &mut plan).await?
                 }
-                Intent::Merge { surviving, prior } => self.merge(&surviving, &prior, &mut plan).await?,
+                Intent::Merge {
+                    surviving,
+                    prior,
+                    named,
+                } => {
+                    self.are_one_person(&named)?;
+                    self.are_one_person(&prior)?;
+                    self.merge(&surviving, &prior, &mut plan).await?;
+                }
             }
         }
         Ok(plan)
     }
 
-    /// The study of a report.
-    async fn study(&self, key: StudyKey, patients: &[StudyPatient]) -> Result<MergedStudy, Hindrance> {
+    /// Whether the IDs that a message gives to one patient may be one patient's: of those of one issuer the
+    /// cross-reference must say so, and of no two it may say otherwise.
+    fn are_one_person(&self, patients: &[StudyPatient]) -> Result<(), Hindrance> {
+        let known = &self.studies.cross_reference;
+        let identity = |patient: &StudyPatient| {
+            let domain = IssuerDomain::Named(patient.issuer.clone()?);
+            let id = patient.id.clone();
+            Some(PatientId { id, domain })
+        };
+        for (place, one) in patients.iter().enumerate() {
+            for other in patients.iter().skip(place + 1) {
+                let both = identity(one).zip(identity(other));
+                let is_linked = both
+                    .as_ref()
+                    .is_some_and(|(one, other)| known.is_same_person(one, other));
+                if one.issuer == other.issuer && !is_linked {
+                    return Err(person(
+                        "it gives one patient several IDs of one issuer, which are not linked (patient link)",
+                    ));
+                }
+                let global_ids = both
+                    .as_ref()
+                    .and_then(|(one, other)| known.global_id(one).zip(known.global_id(other)));
+                if global_ids.is_some_and(|(one, other)| one != other) {
+                    return Err(person("its patient IDs have two global patient IDs"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The study of a report. Of one that names no patient it must be a patient's of `local_issuer`.
+    async fn study(
+        &self,
+        key: StudyKey,
+        patients: &[StudyPatient],
+        local_issuer: Option<&Issuer>,
+    ) -> Result<MergedStudy, Hindrance> {
         let is_by_uid = matches!(key, StudyKey::Uid(_));
         let query = match key {
             StudyKey::Uid(uid) => Query {
@@ -197,9 +244,9 @@ impl Applier {
             },
         };
         let found = self.studies.find(query).await;
-        let is_named = |study: &MergedStudy| {
-            let mut patients = patients.iter();
-            (is_by_uid && patients.len() == 0) || patients.any(|patient| self.is_of(study, patient))
+        let is_named = |study: &MergedStudy| match patients {
+            [] => is_by_uid && local_issuer.is_some() && patient_of(study).issuer.as_ref() == local_issuer,
+            _ => patients.iter().any(|patient| self.is_of(study, patient)),
         };
         let has_others = !found.studies.is_empty();
         // One that is found by its UID is the one, whatever another archive has.
@@ -213,6 +260,9 @@ impl Applier {
             }
             (Some(study), None) => Ok(study),
             (Some(_), Some(_)) => Err(person("several studies have its accession number")),
+            (None, _) if has_others && is_by_uid && patients.is_empty() => Err(person(
+                "it names no patient, and its study is not known as one of the local issuer's",
+            )),
             (None, _) if has_others && is_by_uid => {
                 Err(person("its study is another patient's at the archives"))
             }
@@ -236,6 +286,7 @@ impl Applier {
             plan.notes.push("it says nothing that is kept of a patient");
             return Ok(());
         }
+        self.are_one_person(patients)?;
         let mut seen = BTreeSet::new();
         for patient in patients {
             let studies = self.of_patient(patient).await?;

@@ -53,10 +53,12 @@ pub enum Intent {
     },
     /// Two patients are one.
     Merge {
-        /// The IDs that stay.
+        /// The IDs that stay, one for each that was given up.
         surviving: Vec<StudyPatient>,
         /// Those that were given up.
         prior: Vec<StudyPatient>,
+        /// All IDs of the patient who stays.
+        named: Vec<StudyPatient>,
     },
 }
 
@@ -98,7 +100,7 @@ fn error(reason: impl Into<String>) -> Verdict {
 fn reports(message: &Message<'_>, settings: &Hl7Settings) -> Result<Vec<Intent>, Verdict> {
     let is_of_results = message.kind().0 == "ORU";
     let mut intents = Vec::new();
-    let orders = orders(message);
+    let orders = orders(message)?;
     if orders.is_empty() {
         return Err(error("it has no order: neither ORC nor OBR"));
     }
@@ -159,12 +161,14 @@ struct Order<'t> {
 }
 
 /// The orders: each from an ORC, or an OBR that follows none, to the next, or the next patient. Segments before are of none.
-fn orders<'t>(message: &Message<'t>) -> Vec<Order<'t>> {
+fn orders<'t>(message: &Message<'t>) -> Result<Vec<Order<'t>>, Verdict> {
     let mut orders: Vec<Order<'t>> = Vec::new();
     let (mut patient, mut is_within) = (None, false);
+    let without_order = || error("a PID is followed by no order: which patient is meant?");
     for segment in message.segments() {
         let has_order = |order: &Order<'_>| order.segments.iter().any(|segment| segment.name() == ORDER);
         let begins = match segment.name() {
+            "PID" if patient.is_some() && !is_within => return Err(without_order()),
             "PID" => {
                 (patient, is_within) = (Some(segment), false);
                 continue;
@@ -183,7 +187,10 @@ fn orders<'t>(message: &Message<'t>) -> Vec<Order<'t>> {
             }
         }
     }
-    orders
+    match patient.is_some() && !is_within {
+        true => Err(without_order()),
+        false => Ok(orders),
+    }
 }
 
 /// The values of the first of these fields that has any.
@@ -244,7 +251,7 @@ fn the_one(mut values: Vec<String>) -> Result<Option<String>, Verdict> {
 }
 
 fn demographics(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent, Verdict> {
-    let segment = message.segment("PID").ok_or_else(|| error("it has no PID"))?;
+    let segment = only(message, "PID")?;
     let patients = identities(segment.field(3), settings)?;
     if patients.is_empty() {
         return Err(error("PID-3 names no patient ID"));
@@ -289,16 +296,8 @@ fn demographics(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent,
 }
 
 fn merge(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent, Verdict> {
-    let only = |name: &str, number| -> Result<Vec<StudyPatient>, Verdict> {
-        let mut segments = message.segments().filter(|segment| segment.name() == name);
-        match (segments.next(), segments.next()) {
-            (Some(segment), None) => identities(segment.field(number), settings),
-            _ => Err(error(format!(
-                "it has not one {name}: a message merges two patients"
-            ))),
-        }
-    };
-    let (mut named, mut given_up) = (only("PID", 3)?, only("MRG", 1)?);
+    let mut named = identities(only(message, "PID")?.field(3), settings)?;
+    let mut given_up = identities(only(message, "MRG")?.field(1), settings)?;
     if given_up.is_empty() {
         return Err(error("MRG-1 names no patient ID"));
     }
@@ -330,7 +329,21 @@ fn merge(message: &Message<'_>, settings: &Hl7Settings) -> Result<Intent, Verdic
             "a patient ID names no assigning authority, and no issuer is set here",
         ));
     }
-    Ok(Intent::Merge { surviving, prior })
+    Ok(Intent::Merge {
+        surviving,
+        prior,
+        named,
+    })
+}
+
+/// The segment of that name, of which a message of its type has one.
+fn only<'t>(message: &Message<'t>, name: &str) -> Result<Segment<'t>, Verdict> {
+    let mut segments = message.segments().filter(|segment| segment.name() == name);
+    match (segments.next(), segments.next()) {
+        (Some(segment), None) => Ok(segment),
+        (None, _) => Err(error(format!("it has no {name}"))),
+        (Some(_), Some(_)) => Err(error(format!("it has several {name}: which patient is meant?"))),
+    }
 }
 
 /// The patient IDs of a CX field, each with its issuer. Numbers of accounts, visits and the like are left out: the
@@ -373,7 +386,10 @@ fn identities(field: Part<'_>, settings: &Hl7Settings) -> Result<Vec<StudyPatien
         if key.issuer.is_some() || id.contains(['*', '?', '^']) {
             return Err(error("a patient ID holds a character that is not taken: ^ * ?"));
         }
-        found.push(StudyPatient { id: key.id, issuer });
+        let patient = StudyPatient { id: key.id, issuer };
+        if !found.contains(&patient) {
+            found.push(patient);
+        }
     }
     Ok(found)
 }

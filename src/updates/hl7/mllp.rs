@@ -1,15 +1,20 @@
 //! Messages in a stream: the frames of the Minimal Lower Layer Protocol (HL7 v2.3.1, appendix C).
 //!
-//! Invariants: no more is held than the longest message. What stands between frames is passed over; a frame that begins
-//! before the last one has ended means that the last one was cut off: its sender has no answer and sends it again.
+//! Invariants: no more is held than the longest message. Of one that is longer only the header is held, and the rest is
+//! passed over to its end. What stands between frames is passed over; a frame that begins before the last one has ended
+//! means that the last one was cut off: its sender has no answer and sends it again.
 
 const BEGIN: u8 = 0x0b;
 const END: u8 = 0x1c;
 /// A frame with a message.
-const BEGUN: &[u8] = b"\x0bMSH";
+const BEGUN: [u8; 4] = *b"\x0bMSH";
 
 /// The longest message that is taken, in bytes.
 pub const LONGEST: usize = 4 * 1024 * 1024;
+/// How long a message may be whose rest is passed over, in bytes. One without end is longer.
+pub const LONGEST_PASSED_OVER: usize = 64 * 1024 * 1024;
+/// The longest header that is held of a message that is too long, in bytes.
+const LONGEST_HEADER: usize = 64 * 1024;
 
 /// The segments that a file may have around its messages (HL7 v2.3.1, 2.15.3).
 const BATCH: [&[u8]; 4] = [b"FHS", b"BHS", b"BTS", b"FTS"];
@@ -33,11 +38,24 @@ pub enum UnusableFile {
     Empty,
 }
 
+/// A frame that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A message.
+    Whole(Vec<u8>),
+    /// The header of a message that is longer than any that is taken: its first line.
+    TooLong(Vec<u8>),
+}
+
 /// The frames of a stream.
 #[derive(Debug, Default)]
 pub struct Frames {
     held: Vec<u8>,
     is_within: bool,
+    /// How many bytes of a message that is too long have been passed over.
+    passed_over: usize,
+    /// The last of them, in which the next frame may begin.
+    tail: [u8; BEGUN.len()],
 }
 
 impl Frames {
@@ -46,24 +64,65 @@ impl Frames {
         self.is_within
     }
 
-    /// Takes bytes as they come, and gives the messages that they end.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, TooLong> {
+    /// Whether the message that has begun is longer than any that is taken.
+    pub fn is_too_long(&self) -> bool {
+        self.passed_over > 0
+    }
+
+    /// Takes bytes as they come, and gives the frames that they end. Fails where a message has no end.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, TooLong> {
         let mut ended = Vec::new();
         for byte in bytes {
             match (*byte, self.is_within) {
                 (BEGIN, false) => self.is_within = true,
-                (END, true) => {
-                    self.is_within = false;
-                    let held = std::mem::take(&mut self.held);
-                    ended.push(after_last_begin(&held).to_vec());
+                (END, true) => ended.push(self.end()),
+                (byte, true) if self.is_too_long() => self.pass_over(byte)?,
+                (byte, true) if self.held.len() == LONGEST => {
+                    self.held = header_of(after_last_begin(&self.held)).to_vec();
+                    self.pass_over(byte)?;
                 }
-                (_, true) if self.held.len() == LONGEST => return Err(TooLong),
                 (byte, true) => self.held.push(byte),
                 (_, false) => {}
             }
         }
         Ok(ended)
     }
+
+    fn end(&mut self) -> Frame {
+        let Frames {
+            held, passed_over, ..
+        } = std::mem::take(self);
+        match passed_over {
+            0 => Frame::Whole(after_last_begin(&held).to_vec()),
+            _ => Frame::TooLong(held),
+        }
+    }
+
+    fn pass_over(&mut self, byte: u8) -> Result<(), TooLong> {
+        self.passed_over += 1;
+        self.tail.rotate_left(1);
+        if let Some(last) = self.tail.last_mut() {
+            *last = byte;
+        }
+        if self.tail == BEGUN {
+            *self = Frames {
+                held: BEGUN.get(1..).unwrap_or_default().to_vec(),
+                is_within: true,
+                ..Frames::default()
+            };
+        }
+        match LONGEST + self.passed_over > LONGEST_PASSED_OVER {
+            true => Err(TooLong),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The first line of a message, where it is no longer than a header may be.
+fn header_of(message: &[u8]) -> &[u8] {
+    let start = message.get(..LONGEST_HEADER).unwrap_or(message);
+    let end = start.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    end.and_then(|end| start.get(..end)).unwrap_or_default()
 }
 
 /// What a frame holds. Only that which begins a message begins another frame: texts that a word processor gave have that
@@ -146,6 +205,7 @@ mod tests {
                 found.extend(frames.push(piece).unwrap());
             }
             let wanted: Vec<Vec<u8>> = messages.iter().map(|message| message.clone().into_bytes()).collect();
+            let wanted: Vec<Frame> = wanted.into_iter().map(Frame::Whole).collect();
             prop_assert_eq!(found, wanted);
         }
 
@@ -157,10 +217,32 @@ mod tests {
     }
 
     #[test]
-    fn a_message_without_end_is_not_held_forever() {
+    fn of_a_message_that_is_too_long_the_header_is_held() {
+        let mut frames = Frames::default();
+        frames.push(b"\x0bMSH|1\rOBX|").unwrap();
+        for _ in 0..10 {
+            assert_eq!(frames.push(&vec![b'x'; LONGEST / 4]), Ok(vec![]));
+        }
+        assert!(frames.is_too_long() && frames.held.capacity() < 1024);
+        let [next, other] = [b"MSH|2", b"MSH|3"];
+        let found = frames.push(b"\x1c\r\x0bMSH|2\x1c\r\x0bMSH|3\x1c\r");
+        let whole = |message: &[u8]| Frame::Whole(message.to_vec());
+        let too_long = Frame::TooLong(b"MSH|1".to_vec());
+        assert_eq!(found, Ok(vec![too_long, whole(next), whole(other)]));
+        // It was cut off, and another begins.
+        frames.push(b"\x0bMSH|1\rOBX|").unwrap();
+        frames.push(&vec![b'x'; LONGEST]).unwrap();
+        assert_eq!(frames.push(b"\x0bMSH|2\x1c\r"), Ok(vec![whole(next)]));
+    }
+
+    #[test]
+    fn a_message_without_end_is_given_up() {
         let mut frames = Frames::default();
         frames.push(&[BEGIN]).unwrap();
-        frames.push(&vec![b'x'; LONGEST]).unwrap();
+        let chunk = vec![b'x'; LONGEST];
+        for _ in 0..LONGEST_PASSED_OVER / LONGEST {
+            frames.push(&chunk).unwrap();
+        }
         assert_eq!(frames.push(b"x"), Err(TooLong));
     }
 
@@ -193,8 +275,9 @@ mod tests {
         assert_eq!(of_file(message).unwrap(), [message]);
         let frame = [b"\x0b", &message[..], b"\x1c\r"].concat();
         assert_eq!(of_file(&frame).unwrap(), [message]);
-        assert_eq!(Frames::default().push(&frame).unwrap(), [message]);
+        let whole = [Frame::Whole(message.to_vec())];
+        assert_eq!(Frames::default().push(&frame).unwrap(), whole);
         let restarted = [b"\x0bMSH|cut off", &frame[..]].concat();
-        assert_eq!(Frames::default().push(&restarted).unwrap(), [message]);
+        assert_eq!(Frames::default().push(&restarted).unwrap(), whole);
     }
 }

@@ -9,6 +9,7 @@ use super::acknowledgement::{Verdict, acknowledgement};
 use super::decode;
 use super::intent::{Intent, StudyKey, intents};
 use super::message::Message;
+use super::mllp::TooLong;
 use crate::model::StudyPatient;
 use crate::model::hl7::Hl7Settings;
 use crate::store::{Hl7Arrival, KeptHl7, SharedStore, StoreError};
@@ -44,9 +45,43 @@ pub async fn take(
         Err(error) => (Vec::new(), Verdict::Error(error.to_string())),
     };
     let message = message.as_ref().ok();
+    keep(store, settings, &body, source, message, intents, verdict).await
+}
+
+/// Keeps the header of a message that is too long, and says what is answered. Nothing is ever done with it.
+pub async fn refuse_too_long(
+    store: &SharedStore,
+    settings: &Hl7Settings,
+    header: &[u8],
+    source: &str,
+) -> Result<Taken, StoreError> {
+    let text = decode(header);
+    let message = Message::read(&text).ok();
+    let verdict = Verdict::Error(format!("{TooLong}: only its header is kept"));
+    keep(
+        store,
+        settings,
+        header,
+        source,
+        message.as_ref(),
+        Vec::new(),
+        verdict,
+    )
+    .await
+}
+
+async fn keep(
+    store: &SharedStore,
+    settings: &Hl7Settings,
+    body: &[u8],
+    source: &str,
+    message: Option<&Message<'_>>,
+    intents: Vec<Intent>,
+    verdict: Verdict,
+) -> Result<Taken, StoreError> {
     let mut arrival = arrival(message, &verdict, source);
     arrival.subjects = subjects(&intents);
-    arrival.body = body;
+    arrival.body = body.to_vec();
     let keep_days = settings.keep_days;
     let kept = store
         .with(move |store| store.keep_hl7(&arrival, keep_days))
@@ -103,7 +138,7 @@ fn subjects(intents: &[Intent]) -> Vec<String> {
             }
         },
         Intent::Demographics { patients, .. } => patients.iter().map(patient).collect(),
-        Intent::Merge { surviving, prior } => surviving.iter().chain(prior).map(patient).collect(),
+        Intent::Merge { surviving, prior, .. } => surviving.iter().chain(prior).map(patient).collect(),
     });
     subjects.collect()
 }

@@ -1,7 +1,8 @@
 //! One connection of a sender: its messages are kept and answered in order.
 //!
 //! Invariants: no message is answered before it is kept. A message that has begun must end in time, however slowly its
-//! bytes come; what is no message keeps no connection open. When told to stop, what has begun is finished.
+//! bytes come; what is no message keeps no connection open. When told to stop, what has begun is finished. Whoever sends
+//! a message that is too long learns it: the rest is read first, for an unread rest would reset the connection.
 
 use std::io;
 use std::net::IpAddr;
@@ -14,8 +15,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::acknowledgement::{Verdict, acknowledgement};
-use super::mllp::{Frames, TooLong, framed};
-use super::receive::{Taken, take};
+use super::mllp::{Frame, Frames, TooLong, framed};
+use super::receive::{Taken, refuse_too_long, take};
 use crate::model::hl7::Hl7Settings;
 use crate::store::{SharedStore, StoreError};
 
@@ -23,6 +24,8 @@ use crate::store::{SharedStore, StoreError};
 const MESSAGE: Duration = Duration::from_secs(30);
 /// How long the sender may take to receive an answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a sender that is told to end has to hang up.
+const HANG_UP: Duration = Duration::from_secs(2);
 /// How much is read at once.
 const CHUNK: usize = 16 * 1024;
 
@@ -92,24 +95,32 @@ where
             };
             let count = match read {
                 Ok(count) => count?,
+                Err(_) if frames.is_too_long() => {
+                    give_up(&mut stream, &mut chunk).await?;
+                    return Err(TooLong.into());
+                }
                 Err(_) if was_within => return Err(SessionError::TooSlow),
                 Err(_) => return Ok(()),
             };
             if count == 0 {
                 return Ok(());
             }
-            let messages = match frames.push(chunk.get(..count).unwrap_or_default()) {
-                Ok(messages) => messages,
+            let ended = match frames.push(chunk.get(..count).unwrap_or_default()) {
+                Ok(ended) => ended,
                 Err(error) => {
-                    let verdict = Verdict::Error(error.to_string());
-                    answer(&mut stream, &acknowledgement(None, &verdict, Timestamp::now())).await?;
+                    give_up(&mut stream, &mut chunk).await?;
                     return Err(error.into());
                 }
             };
-            let has_ended = !messages.is_empty();
-            for message in messages {
+            let has_ended = !ended.is_empty();
+            for frame in ended {
                 let settings = self.allow(from)?;
-                let taken = take(&self.store, &settings, message, &source).await?;
+                let taken = match frame {
+                    Frame::Whole(message) => take(&self.store, &settings, message, &source).await?,
+                    Frame::TooLong(header) => {
+                        refuse_too_long(&self.store, &settings, &header, &source).await?
+                    }
+                };
                 (self.taken)(&taken);
                 answer(&mut stream, &taken.answer).await?;
             }
@@ -129,6 +140,17 @@ where
             false => Err(SessionError::NotAllowed),
         }
     }
+}
+
+/// Answers a message that has no end, and ends the connection so that the answer arrives.
+async fn give_up(stream: &mut TcpStream, chunk: &mut [u8]) -> Result<(), SessionError> {
+    let verdict = Verdict::Error(TooLong.to_string());
+    answer(stream, &acknowledgement(None, &verdict, Timestamp::now())).await?;
+    stream.shutdown().await?;
+    let hung_up = async { while matches!(stream.read(chunk).await, Ok(1..)) {} };
+    // Whoever does not hang up by then loses the answer.
+    let _ = timeout(HANG_UP, hung_up).await;
+    Ok(())
 }
 
 async fn answer(stream: &mut TcpStream, text: &str) -> Result<(), SessionError> {

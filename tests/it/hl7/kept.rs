@@ -50,6 +50,7 @@ fn what_waits_is_done_before_what_came_later_about_the_same() {
     assert!(done.iter().all(|message| message["did"][0]["update"].is_string()));
 }
 
+/// Case: an accession number of several studies
 #[test]
 fn nothing_is_guessed() {
     let env = site();
@@ -85,6 +86,7 @@ fn nothing_is_guessed() {
         .fails_with(1, "dropped already");
 }
 
+/// Case: an accession number of several studies
 #[test]
 fn the_same_accession_number_of_another_patient_holds_nothing_up() {
     let env = site();

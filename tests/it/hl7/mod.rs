@@ -1,6 +1,7 @@
 //! Messages of HL7 v2 from a RIS: by file and over MLLP, what each does, and that none is lost or done twice.
 
 mod crash;
+mod doubtful;
 mod files;
 mod kept;
 mod lost_store;
@@ -15,8 +16,8 @@ use serde_json::Value;
 
 use super::support::archive::{Object, dicom_file};
 use super::support::env::{Env, Run};
-use super::support::process::Process;
-use super::support::service::PATIENCE;
+use super::support::process::{Process, free_port};
+use super::support::service::{self, PATIENCE, set};
 
 /// The study of that number in the archive.
 fn study(number: usize) -> String {
@@ -157,6 +158,18 @@ impl Sender {
 fn code(answer: &str) -> String {
     let line = answer.split('\r').find(|line| line.starts_with("MSA|"));
     line.unwrap()[4..6].to_owned()
+}
+
+/// A service with the studies of `site` that listens for HL7.
+fn serving() -> (Env, Process, u16) {
+    let env = site();
+    let port = free_port();
+    service::save(&env, |configuration| {
+        set(configuration, "listen", &format!("127.0.0.1:{}", free_port()));
+        set(configuration, "hl7.listen", &format!("127.0.0.1:{port}"));
+    });
+    let process = service::start(&env);
+    (env, process, port)
 }
 
 /// `hl7 listen` on this port.

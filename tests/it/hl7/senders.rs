@@ -4,20 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::super::support::clusters::Cluster;
 use super::super::support::process::{free_port, listens};
-use super::super::support::service::{self, set, wait_for};
+use super::super::support::service::{self, wait_for};
 use super::*;
-
-/// A service with the studies of `site` that listens for HL7.
-fn serving() -> (Env, Process, u16) {
-    let env = site();
-    let port = free_port();
-    service::save(&env, |configuration| {
-        set(configuration, "listen", &format!("127.0.0.1:{}", free_port()));
-        set(configuration, "hl7.listen", &format!("127.0.0.1:{port}"));
-    });
-    let process = service::start(&env);
-    (env, process, port)
-}
 
 #[test]
 fn each_message_is_answered_and_done() {
@@ -116,6 +104,33 @@ fn slow_senders_are_cut_off_and_others_served() {
     assert!(listed(&env, "failed").is_empty());
 }
 
+/// Case: a message that is too long
+#[test]
+fn a_message_that_is_too_long_is_answered_and_the_connection_goes_on() {
+    let (env, _process, port) = serving();
+    let mut sender = Sender::connect(port);
+    let long = format!("OBX|1|TX|||{}||||||F", "x".repeat(10 << 20));
+    let zds = format!("ZDS|{}", study(1));
+    let long = message("ORU^R01", "1", "", &[&pid("4711"), &obr("", "F"), &zds, &long]);
+    sender.send(long.as_bytes());
+    let refused = sender.answer().expect("an answer");
+    assert!(
+        refused.contains("MSA|AE|1|a message is longer than 4194304 bytes"),
+        "{refused}"
+    );
+    assert_eq!(sender.tell(&report("2", 2, "F")), "AA");
+    wait_for("the other report", || status(&env, 2) == "APPROVED");
+    let kept = &listed(&env, "failed")[0];
+    assert_eq!(
+        (&kept["type"], &kept["answer"]),
+        (&Value::from("ORU^R01"), &Value::from("AE"))
+    );
+    // Nothing is ever done with a part of it.
+    env.impaxlink(&["hl7", "retry", "1"]).exits(1);
+    assert_eq!(status(&env, 1), Value::Null);
+}
+
+/// Case: a message that is too long
 #[test]
 fn a_message_without_end_is_refused() {
     let env = site();
@@ -123,16 +138,15 @@ fn a_message_without_end_is_refused() {
     let _process = listen(&env, port);
     let mut sender = Sender::connect(port);
     sender.0.write_all(b"\x0b").unwrap();
-    let chunk = vec![b'x'; 64 * 1024];
-    // It is refused before all is taken.
+    let chunk = vec![b'x'; 1 << 20];
+    // 64 MiB are passed over, no more.
     for _ in 0..65 {
         if sender.0.write_all(&chunk).is_err() {
             break;
         }
     }
-    if let Some(answer) = sender.answer() {
-        assert_eq!(code(&answer), "AE");
-    }
+    assert_eq!(code(&sender.answer().expect("an answer")), "AE");
+    assert_eq!(sender.answer(), None);
     assert_eq!(Sender::connect(port).tell(&report("1", 1, "F")), "AA");
 }
 
@@ -165,9 +179,10 @@ fn a_message_that_has_begun_is_finished_at_the_end() {
     assert_eq!(sender.tell(&report("1", 1, "P")), "AA");
     let framed = [b"\x0b", report("2", 2, "F").as_bytes(), b"\x1c\r"].concat();
     let (begun, rest) = framed.split_at(50);
-    sender.0.write_all(begun).unwrap();
-    // The service has read it when it has answered another.
-    assert_eq!(Sender::connect(port).tell(&report("3", 3, "F")), "AA");
+    // The service has read it when it has answered what came in one piece with it.
+    let before = [b"\x0b", report("3", 3, "F").as_bytes(), b"\x1c\r", begun].concat();
+    sender.0.write_all(&before).unwrap();
+    assert_eq!(code(&sender.answer().expect("an answer")), "AA");
     process.signal(rustix::process::Signal::TERM);
     wait_for("the end of listening", || !listens(port));
     sender.0.write_all(rest).unwrap();

@@ -62,7 +62,7 @@ fn a_report_goes_from_preliminary_to_corrected() {
 fn an_order_names_its_study_by_uid() {
     let omi = format!(
         "OMI^O23|1|P|2.5\rPID|||1\rORC|SC\r{}IPC|A9|RP1|1.2.3^X|SPS1\r",
-        obr("A1", "S")
+        obr("A1", "I")
     );
     let (study, _, status, _) = report(&omi);
     assert_eq!(study, StudyKey::Uid("1.2.3".parse().unwrap()));
@@ -106,7 +106,7 @@ fn a_patient_has_several_ids_and_null_clears() {
 #[test]
 fn a_merge_names_who_stays() {
     let text = "ADT^A40|1|P|2.3.1\rEVN|A40\rPID|||88^^^X~4711^^^HIS||DOE\rMRG|4712^^^HIS\r";
-    let Some(Intent::Merge { surviving, prior }) = want(text).unwrap().pop() else {
+    let Some(Intent::Merge { surviving, prior, .. }) = want(text).unwrap().pop() else {
         panic!("no merge");
     };
     assert_eq!(shown(&[surviving, prior].concat()), ["4711@NORTH", "4712@NORTH"]);
@@ -138,6 +138,7 @@ fn a_merge_of_several_ids_is_of_each_into_its_issuers() {
             Some(Intent::Merge {
                 surviving,
                 prior: its,
+                ..
             }) => {
                 assert_eq!(
                     (shown(&surviving), shown(&its)),
