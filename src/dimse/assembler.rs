@@ -1,11 +1,14 @@
 //! From presentation data values to whole messages (PS3.7 6.3, PS3.8 annex E).
 //!
 //! A P-DATA-TF PDU may hold any number of PDVs, none too; a message may span any number of PDUs; a PDV may be empty.
-//! Invariant: fragments of one message are never mixed with another's, and never hold more than the limits.
+//! Invariant: fragments of one message are never mixed with another's, and never hold more than the limits. A data set
+//! that is too long to be an identifier, or for which there is no room, is let pass by: its message can be answered.
 
+use bytes::Bytes;
 use dicom_ul::pdu::{PDataValue, PDataValueType};
 
 use super::command::MAX_COMMAND;
+use super::in_flight::{HeldBytes, NoRoom};
 use super::{Command, CommandField, Error, Violation};
 
 /// A whole DIMSE message. Its data set is raw: it has not passed the structural check yet.
@@ -15,9 +18,27 @@ pub struct Message {
     pub context_id: u8,
     /// Its command set.
     pub command: Command,
-    /// Its data set, if it has one.
-    pub data_set: Option<Vec<u8>>,
+    /// Its data set, if it has one and it was taken.
+    pub data_set: Option<Bytes>,
+    /// Why its data set was not taken, where it was not. The message is whole all the same, and can be answered.
+    pub refusal: Option<DataSetRefusal>,
 }
+
+/// Why a data set was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DataSetRefusal {
+    /// It is longer than an identifier may be.
+    #[error("the identifier has more than {0} bytes")]
+    IdentifierTooLong(usize),
+    /// All associations together hold as much as they may.
+    #[error("too many bytes are being received, try again later")]
+    NoRoom,
+}
+
+/// The longest identifier of a request, in bytes: 10,000 UIDs, many times what viewers ask for at once.
+pub const MAX_REQUEST_IDENTIFIER: usize = 1024 * 1024;
+/// The longest identifier of a response, in bytes.
+pub const MAX_RESPONSE_IDENTIFIER: usize = 4 * 1024 * 1024;
 
 /// Collects fragments until they make a message.
 #[derive(Debug)]
@@ -38,7 +59,14 @@ enum State {
     InDataSet {
         context_id: u8,
         command: Command,
-        data_set: Vec<u8>,
+        data_set: HeldBytes,
+    },
+    /// Within a data set that is not kept, of which so many bytes have come.
+    InRefused {
+        context_id: u8,
+        command: Command,
+        length: usize,
+        refusal: DataSetRefusal,
     },
     InObject {
         context_id: u8,
@@ -96,6 +124,15 @@ impl Assembler {
                 command,
                 data_set,
             } => self.data_set_fragment(context_id, command, data_set, fragment),
+            State::InRefused {
+                context_id,
+                command,
+                length,
+                refusal,
+            } => {
+                require(&fragment, context_id, PDataValueType::Data)?;
+                self.refused_fragment((context_id, command), length, refusal, &fragment)
+            }
             // Nobody has taken the object.
             State::InObject { .. } => Err(Violation::FragmentsOutOfOrder.into()),
         }
@@ -125,7 +162,7 @@ impl Assembler {
             self.state = State::InDataSet {
                 context_id,
                 command,
-                data_set: Vec::new(),
+                data_set: HeldBytes::default(),
             };
             return Ok(None);
         }
@@ -133,18 +170,34 @@ impl Assembler {
             context_id,
             command,
             data_set: None,
+            refusal: None,
         }))
     }
 
+    /// Takes the next fragment of a data set that is kept as long as it is not too long and there is room for it.
     fn data_set_fragment(
         &mut self,
         context_id: u8,
         command: Command,
-        mut bytes: Vec<u8>,
-        fragment: PDataValue,
+        mut bytes: HeldBytes,
+        mut fragment: PDataValue,
     ) -> Result<Option<Message>, Error> {
         require(&fragment, context_id, PDataValueType::Data)?;
-        append(&mut bytes, fragment.data, "data set", self.max_data_set)?;
+        let length = bytes.len();
+        let of_identifier =
+            max_identifier(&command).filter(|longest| length + fragment.data.len() > *longest);
+        let is_too_long = length + fragment.data.len() > self.max_data_set;
+        let refusal = match of_identifier {
+            Some(longest) if !is_too_long => Some(DataSetRefusal::IdentifierTooLong(longest)),
+            _ if is_too_long => return Err(too_large("data set", self.max_data_set)),
+            _ => match bytes.append(std::mem::take(&mut fragment.data)) {
+                Ok(()) => None,
+                Err(NoRoom) => Some(DataSetRefusal::NoRoom),
+            },
+        };
+        if let Some(refusal) = refusal {
+            return self.refused_fragment((context_id, command), length, refusal, &fragment);
+        }
         if !fragment.is_last {
             self.state = State::InDataSet {
                 context_id,
@@ -156,7 +209,37 @@ impl Assembler {
         Ok(Some(Message {
             context_id,
             command,
-            data_set: Some(bytes),
+            data_set: Some(bytes.finish()),
+            refusal: None,
+        }))
+    }
+
+    /// Forgets the next fragment of a data set that is not taken; `length` bytes have come before it.
+    fn refused_fragment(
+        &mut self,
+        (context_id, command): (u8, Command),
+        length: usize,
+        refusal: DataSetRefusal,
+        fragment: &PDataValue,
+    ) -> Result<Option<Message>, Error> {
+        let length = length + fragment.data.len();
+        if length > self.max_data_set {
+            return Err(too_large("data set", self.max_data_set));
+        }
+        if !fragment.is_last {
+            self.state = State::InRefused {
+                context_id,
+                command,
+                length,
+                refusal,
+            };
+            return Ok(None);
+        }
+        Ok(Some(Message {
+            context_id,
+            command,
+            data_set: None,
+            refusal: Some(refusal),
         }))
     }
 }
@@ -171,9 +254,22 @@ fn require(fragment: &PDataValue, context_id: u8, kind: PDataValueType) -> Resul
     Ok(())
 }
 
+/// The longest data set of a message that has an identifier; objects are bounded by the association's limits alone.
+fn max_identifier(command: &Command) -> Option<usize> {
+    match command.field {
+        CommandField::C_STORE_RQ => None,
+        field if field.is_response() => Some(MAX_RESPONSE_IDENTIFIER),
+        _ => Some(MAX_REQUEST_IDENTIFIER),
+    }
+}
+
+fn too_large(what: &'static str, limit: usize) -> Error {
+    Error::TooLarge { what, limit }
+}
+
 fn append(bytes: &mut Vec<u8>, more: Vec<u8>, what: &'static str, limit: usize) -> Result<(), Error> {
     if bytes.len() + more.len() > limit {
-        return Err(Error::TooLarge { what, limit });
+        return Err(too_large(what, limit));
     }
     if bytes.is_empty() {
         *bytes = more;
@@ -204,7 +300,8 @@ mod tests {
             Message {
                 context_id,
                 command,
-                data_set,
+                data_set: data_set.map(Bytes::from),
+                refusal: None,
             }
         });
         vec(message, 0..4)
@@ -215,8 +312,8 @@ mod tests {
         let command = (PDataValueType::Command, message.command.encode());
         let data_set = message
             .data_set
-            .clone()
-            .map(|data_set| (PDataValueType::Data, data_set));
+            .as_ref()
+            .map(|data_set| (PDataValueType::Data, data_set.to_vec()));
         let mut fragments = Vec::new();
         let mut lengths = lengths.iter().cycle();
         for (value_type, value) in std::iter::once(command).chain(data_set) {
@@ -341,6 +438,31 @@ mod tests {
         let mut assembler = Assembler::new(4).with_objects_in([5].into_iter());
         assert_eq!(assembler.push(command()).unwrap(), None);
         let data = fragment(PDataValueType::Data, true, b"1234");
-        assert_eq!(assembler.push(data).unwrap().unwrap().data_set.unwrap(), b"1234");
+        assert_eq!(
+            assembler.push(data).unwrap().unwrap().data_set.unwrap()[..],
+            *b"1234"
+        );
+    }
+
+    /// Case: a list of tens of thousands of UIDs
+    #[test]
+    fn a_data_set_too_long_for_an_identifier_is_let_pass_and_its_message_still_comes() {
+        let mut command = Command::request(CommandField::C_FIND_RQ, 1, "1.2");
+        command.has_data_set = true;
+        let mut assembler = Assembler::new(2 * MAX_REQUEST_IDENTIFIER);
+        let push = |assembler: &mut Assembler, is_last, data| {
+            assembler.push(fragment(1, PDataValueType::Data, is_last, data))
+        };
+        for _ in 0..2 {
+            let start = fragment(1, PDataValueType::Command, true, command.encode());
+            assert_eq!(assembler.push(start).unwrap(), None);
+            assert_eq!(
+                push(&mut assembler, false, vec![0; MAX_REQUEST_IDENTIFIER]).unwrap(),
+                None
+            );
+            let message = push(&mut assembler, true, vec![0; 2]).unwrap().unwrap();
+            let refusal = DataSetRefusal::IdentifierTooLong(MAX_REQUEST_IDENTIFIER);
+            assert_eq!((message.data_set, message.refusal), (None, Some(refusal)));
+        }
     }
 }

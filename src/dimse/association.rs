@@ -8,12 +8,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, write_pdu};
 use tokio::time::timeout;
 
 use super::fragment::fragment;
+use super::object_rate::ObjectWindow;
 use super::stream::{Incoming, PduStream};
 use super::tls::PeerCertificate;
 use super::user_information::UserInformation;
@@ -32,17 +33,20 @@ pub struct Limits {
     pub max_data_set: usize,
     /// How long the peer may take to accept what we send.
     pub send_timeout: Duration,
+    /// How long the peer may take from the first byte of a message to its last, but for an object's.
+    pub message_timeout: Duration,
     /// How long the peer may take to answer a release.
     pub release_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// 64 KiB PDUs, 1 MiB data sets (identifiers have less than 4 KiB), 30 s to send, 2 s to release.
+    /// 64 KiB PDUs, 1 MiB data sets (identifiers have less than 4 KiB), 30 s to send, 60 s for a message to come, 2 s to release.
     fn default() -> Self {
         Limits {
             max_pdu_length: 65_536,
             max_data_set: 1024 * 1024,
             send_timeout: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(60),
             release_timeout: Duration::from_secs(2),
         }
     }
@@ -145,6 +149,7 @@ pub struct Association {
     limits: Limits,
     last_message_id: u16,
     window: u16,
+    object_window: ObjectWindow,
     ended: bool,
 }
 
@@ -156,7 +161,7 @@ impl Association {
         refused: Vec<(String, ContextRefusal)>,
         limits: Limits,
     ) -> Self {
-        stream.set_established();
+        stream.set_established(limits.message_timeout);
         Association {
             stream,
             fragments: VecDeque::new(),
@@ -169,6 +174,7 @@ impl Association {
             limits,
             last_message_id: 0,
             window: 1,
+            object_window: ObjectWindow::default(),
             ended: false,
         }
     }
@@ -353,10 +359,13 @@ impl Association {
                     return Err(Violation::ForeignContext(context_id).into());
                 }
                 if let Some(message) = self.assembler.push(fragment)? {
+                    self.stream.end_message();
+                    self.object_window = ObjectWindow::default();
                     return Ok(Some(message));
                 }
             }
-            match self.stream.receive(awaited).await? {
+            let is_under_way = !self.assembler.is_between_messages();
+            match self.stream.receive_of_message(awaited, is_under_way).await? {
                 Incoming::Data(fragments) => self.fragments.extend(fragments),
                 Incoming::ReleaseRequest => {
                     self.ended = true;
@@ -378,12 +387,18 @@ impl Association {
         if !self.assembler.is_in_object() {
             return Ok(None);
         }
+        let began = Instant::now();
         let received = timeout(within, self.receive_fragment()).await;
         let received = received.unwrap_or(Err(Error::TimedOut {
             awaited: Awaited::Request,
             after: within,
         }));
-        match received.and_then(|fragment| Ok(self.assembler.push_object(fragment)?)) {
+        let received = received.and_then(|fragment| {
+            self.object_window
+                .count(began.elapsed(), fragment.data.len(), within)?;
+            Ok(self.assembler.push_object(fragment)?)
+        });
+        match received {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) => {
                 self.end_after(&error).await;
@@ -397,6 +412,7 @@ impl Association {
             if let Some(fragment) = self.fragments.pop_front() {
                 return Ok(fragment);
             }
+            self.stream.end_message();
             match self.stream.receive(Awaited::Request).await? {
                 Incoming::Data(fragments) => self.fragments.extend(fragments),
                 Incoming::Aborted(abort) => return Err(Error::Aborted(abort)),
@@ -440,6 +456,12 @@ impl Association {
         let error = Error::from(violation);
         self.end_after(&error).await;
         error
+    }
+
+    /// Ends the association because nothing more can be held, and gives the error.
+    pub(super) async fn out_of_room(&mut self) -> Error {
+        self.end_after(&Error::NoRoom).await;
+        Error::NoRoom
     }
 
     /// Releases the association; what the peer still sends is forgotten. Bounded by the release timeout: a peer

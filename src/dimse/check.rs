@@ -53,6 +53,9 @@ pub enum Fault {
     /// More than [`MAX_DEPTH`] levels.
     #[error("sequences are nested more than {MAX_DEPTH} deep")]
     TooDeep,
+    /// More bytes than an identifier may have.
+    #[error("the identifier is too large")]
+    TooLarge,
     /// More than [`MAX_ELEMENTS`] elements.
     #[error("the data set has more than {MAX_ELEMENTS} elements")]
     TooManyElements,
@@ -60,6 +63,11 @@ pub enum Fault {
 
 /// Checks the structure of a whole data set.
 pub fn check(bytes: &[u8], syntax: TransferSyntax) -> Result<(), Malformed> {
+    count_headers(bytes, syntax).map(drop)
+}
+
+/// Checks the structure of a whole data set, and counts its elements and items, those of all levels together.
+pub(super) fn count_headers(bytes: &[u8], syntax: TransferSyntax) -> Result<usize, Malformed> {
     let mut checker = Checker {
         bytes,
         syntax,
@@ -69,7 +77,8 @@ pub fn check(bytes: &[u8], syntax: TransferSyntax) -> Result<(), Malformed> {
         end: bytes.len(),
         delimited: false,
     };
-    checker.elements(0, whole, 0).map(|_| ())
+    checker.elements(0, whole, 0)?;
+    Ok(checker.headers)
 }
 
 struct Checker<'a> {

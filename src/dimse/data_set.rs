@@ -9,7 +9,7 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use super::check::{Malformed, check};
+use super::check::{Malformed, count_headers};
 use super::element::{
     ElementHeader, ITEM, ITEM_DELIMITATION, ITEM_HEADER, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH,
 };
@@ -20,14 +20,24 @@ use super::{Error, TransferSyntax, trim_padding};
 pub struct DataSet {
     bytes: Bytes,
     syntax: TransferSyntax,
+    headers: u32,
 }
 
 impl DataSet {
     /// Checks the structure of `bytes` and takes them as a data set.
     pub fn parse(bytes: impl Into<Bytes>, syntax: TransferSyntax) -> Result<Self, Malformed> {
         let bytes = bytes.into();
-        check(&bytes, syntax)?;
-        Ok(DataSet { bytes, syntax })
+        let headers = count_headers(&bytes, syntax)?;
+        Ok(DataSet {
+            bytes,
+            syntax,
+            headers: u32::try_from(headers).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// How many elements and items it has, those of all levels together.
+    pub fn headers(&self) -> usize {
+        self.headers as usize
     }
 
     /// The encoded bytes.
@@ -51,6 +61,11 @@ impl DataSet {
     /// The value of the first top-level element with this tag, padding included; of a sequence, its items.
     pub fn element(&self, tag: Tag) -> Option<&[u8]> {
         self.elements().value(tag)
+    }
+
+    /// The elements of the top level by their tags, for many lookups.
+    pub fn elements_by_tag(&self) -> ElementsByTag<'_> {
+        ElementsByTag::new(self.elements())
     }
 
     /// The raw value of Specific Character Set (0008,0005): terms separated by backslashes.
@@ -147,6 +162,28 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
+/// The elements of one level in the order of their tags: made by one walk, so that looking up each of many keys in a
+/// data set of many elements takes no walk for each.
+#[derive(Debug, Clone)]
+pub struct ElementsByTag<'a>(Vec<Element<'a>>);
+
+impl<'a> ElementsByTag<'a> {
+    fn new(elements: Elements<'a>) -> Self {
+        let mut elements: Vec<Element<'a>> = elements.collect();
+        // They come in this order from all but odd peers. The sort is stable: of elements with one tag the first stays first.
+        if !elements.is_sorted_by_key(|element| element.tag) {
+            elements.sort_by_key(|element| element.tag);
+        }
+        ElementsByTag(elements)
+    }
+
+    /// The first element with this tag.
+    pub fn element(&self, tag: Tag) -> Option<Element<'a>> {
+        let place = self.0.partition_point(|element| element.tag < tag);
+        self.0.get(place).filter(|element| element.tag == tag).copied()
+    }
+}
+
 /// The items of a sequence.
 #[derive(Debug, Clone)]
 pub struct Items<'a> {
@@ -196,6 +233,17 @@ fn split_delimited(bytes: &[u8], end: Tag, syntax: TransferSyntax) -> Option<(&[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looking_up_by_tag_finds_what_the_walk_finds_first() {
+        let element = |number: u8, value: u8| [0x10, 0, number, 0, 2, 0, 0, 0, value, b' '];
+        let bytes = [element(0x40, b'F'), element(0x20, b'1'), element(0x20, b'2')].concat();
+        let data_set = DataSet::parse(bytes, TransferSyntax::ImplicitVrLittleEndian).unwrap();
+        let by_tag = data_set.elements_by_tag();
+        for tag in [tags::PATIENT_ID, tags::PATIENT_SEX, tags::PATIENT_NAME] {
+            assert_eq!(by_tag.element(tag), data_set.elements().element(tag), "{tag}");
+        }
+    }
 
     #[test]
     fn sequences_of_undefined_length_are_walked() {

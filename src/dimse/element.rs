@@ -125,7 +125,7 @@ pub(super) fn has_short_length(vr: [u8; 2]) -> bool {
 }
 
 /// The VR that dicom-object gives an element of Implicit VR Little Endian.
-fn dictionary_vr(tag: Tag) -> VR {
+pub(super) fn dictionary_vr(tag: Tag) -> VR {
     if tag == PIXEL_DATA || (tag.0 >> 8 == 0x60 && tag.1 == 0x3000) {
         return VR::OW;
     }

@@ -115,6 +115,17 @@ pub enum Error {
     /// The two sides do not trust each other, or one of them does not speak TLS.
     #[error("TLS refused")]
     Tls(#[source] io::Error),
+    /// All associations together hold as many bytes as they may.
+    #[error("too many bytes of data sets are held at once")]
+    NoRoom,
+    /// An object that comes by so few bytes a second that it would take for ever.
+    #[error("the object comes too slowly: {bytes} bytes in {within:?}")]
+    TooSlow {
+        /// How many bytes came.
+        bytes: usize,
+        /// In which time of waiting.
+        within: Duration,
+    },
     /// None, or more than 128, presentation contexts were to be proposed (PS3.8 9.3.2.2).
     #[error("{0} presentation contexts cannot be proposed, only 1 to 128")]
     ContextCount(usize),

@@ -73,7 +73,8 @@ mod tests {
         Message {
             context_id: 3,
             command,
-            data_set: Some(vec![7; length]),
+            data_set: Some(vec![7; length].into()),
+            refusal: None,
         }
     }
 

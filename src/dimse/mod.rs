@@ -16,9 +16,10 @@
 //! - `data_set`, `builder`: data sets, read and written
 //! - [`charset`]: text by Specific Character Set, a room of its own
 //! - `command`: command sets
-//! - `assembler`, `fragment`: presentation data values into messages, and back
+//! - `assembler`, `fragment`: presentation data values into messages, and back; `in_flight`: how much of them is held
 //! - `associate_accept`, `user_information`: parts of the negotiation, as they travel
-//! - `tls`, `socket`, `stream`, `association`: connections, PDUs over those, messages over those
+//! - `tls`, `socket`, `stream`, `association`: connections, PDUs over those, messages over those; `object_rate`: how
+//!   slowly objects may come
 //! - `requestor`, `scu`: associations that we open, and what we ask over them: C-ECHO, C-FIND, C-MOVE, C-GET, C-STORE
 //! - `acceptor`, `scp`: associations that others open, and how they are served
 //! - `error`: all that can go wrong
@@ -36,6 +37,8 @@ mod data_set;
 mod element;
 mod error;
 mod fragment;
+mod in_flight;
+mod object_rate;
 mod refusal;
 mod requestor;
 mod scp;
@@ -54,13 +57,14 @@ pub use crate::charset::{self, trim_padding};
 pub use acceptor::{
     AcceptorOptions, AssociationRequest, PendingAssociation, RequestedTitle, receive_request,
 };
-pub use assembler::{Assembler, Message};
+pub use assembler::{Assembler, DataSetRefusal, MAX_REQUEST_IDENTIFIER, MAX_RESPONSE_IDENTIFIER, Message};
 pub use association::{Association, Context, ContextRefusal, Limits, ObjectContext, Peer};
 pub use builder::{DataSetBuilder, EncodeError};
 pub use check::{Fault, Malformed};
 pub use command::{Command, CommandField, MAX_COMMAND, SubOperations};
-pub use data_set::{DataSet, Element, Elements, Items};
+pub use data_set::{DataSet, Element, Elements, ElementsByTag, Items};
 pub use error::{Awaited, Error, Violation};
+pub use in_flight::{bytes_in_flight, limit_bytes_in_flight};
 pub use refusal::{Abort, Rejection};
 pub use requestor::{
     MAX_CONTEXTS, ObjectFlow, PresentationContext, ProposedObjects, RequestorOptions, connect,

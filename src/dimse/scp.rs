@@ -4,6 +4,7 @@
 //! the message ID of its request. What cannot be served gets a status that says so, and the association goes on.
 
 mod find;
+mod identifier;
 mod retrieve;
 pub(super) mod store;
 mod store_whole;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use self::find::final_response;
 pub use self::find::{CallerGone, FindRequest, FindResponder};
 pub use self::retrieve::{RetrieveRequest, RetrieveResponder, RetrieveTo, StoreToCaller};
 pub use self::store::{IncomingObject, StoreRequest};
@@ -27,6 +29,9 @@ use super::{
     Rejection, RetrieveEnd, Status, Violation, uids,
 };
 use crate::model::Uid;
+
+/// How long a request that has begun may take to come whole once the service is ending.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is served, and to whom.
 pub trait Handler: Send + Sync {
@@ -200,8 +205,10 @@ async fn next_request(
         () = drain.cancelled() => {}
     }
     if association.is_receiving() {
-        // The peer is in the middle of a request, and has the usual time to complete it.
-        return association.receive(Awaited::Request, within).await;
+        // The peer is in the middle of a request.
+        return association
+            .receive(Awaited::Request, within.min(DRAIN_WITHIN))
+            .await;
     }
     association.release().await.map(|()| None)
 }

@@ -5,10 +5,12 @@
 //! not, so a stream whose write was dropped midway refuses all further use. Deadlines are for the callers.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use dicom_ul::pdu::{AssociationRQ, PDataValue, Pdu, read_pdu, write_pdu};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls;
 
 use super::associate_accept::AssociateAccept;
@@ -63,6 +65,10 @@ pub(super) struct PduStream {
     max_data_pdu: usize,
     write_under_way: bool,
     established: bool,
+    /// How long a message may take from its first byte to its last.
+    message_timeout: Duration,
+    /// Since when a message, or the PDU that begins one, has been coming.
+    message_since: Option<Instant>,
 }
 
 impl PduStream {
@@ -77,6 +83,8 @@ impl PduStream {
             max_data_pdu: max_pdu_length as usize + SLACK,
             write_under_way: false,
             established: false,
+            message_timeout: Duration::MAX,
+            message_since: None,
         }
     }
 
@@ -85,9 +93,16 @@ impl PduStream {
         self.socket.peer_certificate()
     }
 
-    /// Says that the peer has proved to speak DICOM, so that garbage from now on is a violation.
-    pub(super) fn set_established(&mut self) {
+    /// Says that the peer has proved to speak DICOM, so that garbage from now on is a violation, and how long each of its
+    /// messages may take.
+    pub(super) fn set_established(&mut self, message_timeout: Duration) {
         self.established = true;
+        self.message_timeout = message_timeout;
+    }
+
+    /// Says that a message has come whole: the next one has its own time.
+    pub(super) fn end_message(&mut self) {
+        self.message_since = None;
     }
 
     /// Whether a part of a PDU, or PDUs, are waiting to be taken.
@@ -102,6 +117,30 @@ impl PduStream {
                 return Ok(pdu);
             }
             self.fill(awaited).await?;
+        }
+    }
+
+    /// The next PDU of messages. `is_under_way` says that PDUs before it have begun one; from its first byte to its last
+    /// it has the time of a message, however often a byte of it comes. Cancel-safe.
+    pub(super) async fn receive_of_message(
+        &mut self,
+        awaited: Awaited,
+        is_under_way: bool,
+    ) -> Result<Incoming, Error> {
+        loop {
+            if let Some(pdu) = self.take_pdu()? {
+                return Ok(pdu);
+            }
+            if !is_under_way && self.input.is_empty() {
+                self.message_since = None;
+                self.fill(awaited).await?;
+                continue;
+            }
+            let since = *self.message_since.get_or_insert_with(Instant::now);
+            let after = self.message_timeout;
+            let left = after.saturating_sub(since.elapsed());
+            let filled = timeout(left, self.fill(awaited)).await;
+            filled.unwrap_or(Err(Error::TimedOut { awaited, after }))?;
         }
     }
 

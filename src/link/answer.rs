@@ -17,6 +17,14 @@ use crate::model::{
     Station, StudyAnswer, Uid,
 };
 
+/// The most values of one attribute that are looked at in an answer. No study has a tenth of them; a peer that sends
+/// hundreds of thousands must not keep us busy.
+const MAX_VALUES: usize = 1000;
+/// The longest text, in bytes, that is read as one value: what VRs with a short length hold at most (PS3.5 7.1.2).
+const MAX_TEXT: usize = 64 * 1024;
+/// The most different values of one attribute that are kept.
+const MAX_KEPT_VALUES: usize = 100;
+
 /// One station's answer about one patient.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatientAnswer {
@@ -65,6 +73,7 @@ pub struct AnswerReader {
     /// The Specific Character Set that `decoder` was made for.
     decoder_is_for: Option<Vec<u8>>,
     assumed_a_charset: bool,
+    answers_cut: u64,
 }
 
 impl AnswerReader {
@@ -80,12 +89,18 @@ impl AnswerReader {
             decoder: Decoder::for_answer(None, station.charset.as_ref()),
             decoder_is_for: None,
             assumed_a_charset: false,
+            answers_cut: 0,
         }
     }
 
     /// Whether text beyond ASCII had to be read as Latin-1, because neither its answer nor the station names a charset.
     pub fn assumed_a_charset(&self) -> bool {
         self.assumed_a_charset
+    }
+
+    /// How many lists of values were longer than is kept of them.
+    pub fn answers_cut(&self) -> u64 {
+        self.answers_cut
     }
 
     /// The decoder of the last answer's text.
@@ -143,7 +158,7 @@ impl AnswerReader {
                     .text(value, VR::CS)
                     .and_then(|code| Availability::from_code(&code));
             }
-            tags::RETRIEVE_AE_TITLE => answer.retrieve_ae_titles = ae_titles(value),
+            tags::RETRIEVE_AE_TITLE => answer.retrieve_ae_titles = self.ae_titles(value),
             tags::PATIENT_ID => answer.patient_id.id = self.text(value, VR::LO).unwrap_or_default(),
             tags::ISSUER_OF_PATIENT_ID => {
                 if let Some(issuer) = self.text(value, VR::LO).and_then(|text| text.parse().ok()) {
@@ -226,8 +241,13 @@ impl AnswerReader {
         }
     }
 
-    /// One value of text; `None` where nothing is left of it without padding and control characters.
+    /// One value of text; `None` where nothing is left of it without padding and control characters, and where it is
+    /// longer than any value of such an attribute may be.
     fn text(&mut self, value: &[u8], vr: VR) -> Option<String> {
+        if value.len() > MAX_TEXT {
+            self.answers_cut += 1;
+            return None;
+        }
         self.assumed_a_charset |= self.decoder.assumes(value);
         let text = self.decoder.decode(value, vr);
         (!text.is_empty()).then(|| text.into_owned())
@@ -235,16 +255,36 @@ impl AnswerReader {
 
     /// Several values of text, each once.
     fn texts(&mut self, value: &[u8], vr: VR) -> Vec<String> {
-        let mut texts = Vec::new();
-        for text in value
-            .split(|byte| *byte == b'\\')
-            .filter_map(|value| self.text(value, vr))
-        {
-            if !texts.contains(&text) {
-                texts.push(text);
+        self.distinct(value, |reader, value| reader.text(value, vr))
+    }
+
+    fn ae_titles(&mut self, value: &[u8]) -> Vec<AeTitle> {
+        self.distinct(value, |_, value| {
+            std::str::from_utf8(trim_padding(value)).ok()?.parse().ok()
+        })
+    }
+
+    /// The values of a list, each once, as far as they are kept; a longer list is counted.
+    fn distinct<T: PartialEq>(
+        &mut self,
+        value: &[u8],
+        mut read: impl FnMut(&mut Self, &[u8]) -> Option<T>,
+    ) -> Vec<T> {
+        let mut values = value.split(|byte| *byte == b'\\');
+        let mut distinct = Vec::new();
+        for value in values.by_ref().take(MAX_VALUES) {
+            if let Some(value) = read(self, value)
+                && !distinct.contains(&value)
+            {
+                if distinct.len() == MAX_KEPT_VALUES {
+                    self.answers_cut += 1;
+                    return distinct;
+                }
+                distinct.push(value);
             }
         }
-        texts
+        self.answers_cut += u64::from(values.next().is_some());
+        distinct
     }
 }
 
@@ -260,13 +300,6 @@ fn fill_linked(answer: &mut StudyAnswer, linked: LinkedAttributes) {
 
 pub(super) fn uid(value: &[u8]) -> Option<Uid> {
     std::str::from_utf8(trim_padding(value)).ok()?.parse().ok()
-}
-
-fn ae_titles(value: &[u8]) -> Vec<AeTitle> {
-    let values = value.split(|byte| *byte == b'\\');
-    values
-        .filter_map(|value| std::str::from_utf8(trim_padding(value)).ok()?.parse().ok())
-        .collect()
 }
 
 /// A number of VR IS, or of DS without a fraction, as some peers send it.

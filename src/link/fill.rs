@@ -3,7 +3,10 @@
 //! Invariant: what the row has is kept, as answers come in order of rank; counts become the larger one and are never
 //! added. Whether the copy is one of the same patient has been decided before, by `identity`.
 
-use crate::model::{SeriesAnswer, StudyAnswer};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use crate::model::{SeriesAnswer, StudyAnswer, Uid};
 
 /// Fills what `row` does not know from an answer of lower rank about the same study of the same patient.
 pub(super) fn fill(row: &mut StudyAnswer, answer: StudyAnswer) {
@@ -30,14 +33,21 @@ pub(super) fn fill(row: &mut StudyAnswer, answer: StudyAnswer) {
     learn(&mut row.verification, answer.verification);
     row.instances = row.instances.max(answer.instances);
     add_missing(&mut row.modalities, answer.modalities);
+    let known = row.series.iter().enumerate();
+    let mut places: HashMap<Uid, usize> = known
+        .map(|(place, series)| (series.series_instance_uid.clone(), place))
+        .collect();
     for series in answer.series {
-        match row
-            .series
-            .iter_mut()
-            .find(|known| known.series_instance_uid == series.series_instance_uid)
-        {
-            Some(known) => fill_series(known, series),
-            None => row.series.push(series),
+        match places.entry(series.series_instance_uid.clone()) {
+            Entry::Occupied(place) => {
+                if let Some(known) = row.series.get_mut(*place.get()) {
+                    fill_series(known, series);
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(row.series.len());
+                row.series.push(series);
+            }
         }
     }
 }
@@ -48,21 +58,20 @@ fn fill_series(row: &mut SeriesAnswer, answer: SeriesAnswer) {
     row.series_description = row.series_description.take().or(answer.series_description);
     row.body_part_examined = row.body_part_examined.take().or(answer.body_part_examined);
     row.instances = row.instances.max(answer.instances);
-    for image in answer.images {
-        if !row
-            .images
-            .iter()
-            .any(|known| known.sop_instance_uid == image.sop_instance_uid)
-        {
-            row.images.push(image);
-        }
-    }
+    let known = row.images.iter().map(|image| image.sop_instance_uid.clone());
+    let mut known: HashSet<Uid> = known.collect();
+    let images = answer.images.into_iter();
+    row.images
+        .extend(images.filter(|image| known.insert(image.sop_instance_uid.clone())));
 }
 
-/// Adds the values that are not there yet: the union, in order of rank.
+/// The most values of one attribute that a row has of all stations together.
+const MAX_VALUES: usize = 200;
+
+/// Adds the values that are not there yet: the union, in order of rank, as far as it is kept.
 pub(super) fn add_missing<T: PartialEq>(mine: &mut Vec<T>, theirs: Vec<T>) {
     for value in theirs {
-        if !mine.contains(&value) {
+        if mine.len() < MAX_VALUES && !mine.contains(&value) {
             mine.push(value);
         }
     }

@@ -3,6 +3,9 @@
 //! Invariant: SpecificCharacterSet is always asked for. A key that the station's character set can't write is an error,
 //! and never sent mangled. Which keys a query becomes is for `keys` to say.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
@@ -46,12 +49,12 @@ pub struct Key {
 
 /// The keys of one C-FIND request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keys(Vec<Key>);
+pub struct Keys(BTreeMap<Tag, Key>);
 
 impl Keys {
-    /// All of them, each tag once.
+    /// All of them, each tag once, in the order of the tags.
     pub fn iter(&self) -> impl Iterator<Item = &Key> {
-        self.0.iter()
+        self.0.values()
     }
 
     /// Writes the identifier in the station's character set. One in ASCII names none: it reads the same in all.
@@ -60,7 +63,7 @@ impl Keys {
         charset: Option<&CharacterSet>,
         syntax: TransferSyntax,
     ) -> Result<DataSet, WriteError> {
-        let beyond_ascii = self.0.iter().find(|key| !key.value.is_ascii());
+        let beyond_ascii = self.0.values().find(|key| !key.value.is_ascii());
         let charset = match (beyond_ascii, charset) {
             (None, _) => None,
             (Some(key), None) => return Err(WriteError::CharacterSetUnknown(describe(key.tag).1)),
@@ -87,7 +90,7 @@ impl Keys {
         text: impl Fn(&Key) -> Result<Vec<u8>, WriteError>,
     ) -> Result<DataSet, WriteError> {
         let mut identifier = DataSetBuilder::new().put(tags::SPECIFIC_CHARACTER_SET, VR::CS, character_set);
-        for key in &self.0 {
+        for key in self.0.values() {
             identifier = match key.vr {
                 VR::SQ => identifier.put_items(key.tag, Vec::new()),
                 vr => identifier.put(key.tag, vr, text(key)?),
@@ -97,7 +100,7 @@ impl Keys {
     }
 
     pub(super) fn at(level: &str, returned: &[(Tag, VR)]) -> Self {
-        let mut keys = Keys(Vec::with_capacity(returned.len() + 4));
+        let mut keys = Keys(BTreeMap::new());
         keys.set(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level);
         for (tag, vr) in returned {
             keys.set(*tag, *vr, "");
@@ -107,9 +110,9 @@ impl Keys {
 
     pub(super) fn set(&mut self, tag: Tag, vr: VR, value: impl Into<String>) {
         let value = value.into();
-        match self.0.iter_mut().find(|key| key.tag == tag) {
-            Some(key) => key.value = value,
-            None => self.0.push(Key { tag, vr, value }),
+        match self.0.entry(tag) {
+            Entry::Occupied(mut key) => key.get_mut().value = value,
+            Entry::Vacant(place) => drop(place.insert(Key { tag, vr, value })),
         }
     }
 }

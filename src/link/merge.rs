@@ -8,6 +8,7 @@
 mod presence;
 
 use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::{
@@ -203,12 +204,14 @@ fn newest_first(one: &MergedStudy, other: &MergedStudy) -> Ordering {
 struct Rows {
     merged: MergedStudy,
     patient: Identity,
+    known_conflicts: BTreeSet<Conflict>,
 }
 
 impl Rows {
     fn new(source: usize, patient: Identity, study: StudyAnswer) -> Self {
         Rows {
             patient,
+            known_conflicts: BTreeSet::new(),
             merged: MergedStudy {
                 locations: vec![Location::of(source, &study)],
                 study,
@@ -228,7 +231,7 @@ impl Rows {
             patient_id: answer.patient_id,
             patient_name: answer.patient_name,
         };
-        if !self.merged.conflicts.contains(&conflict) {
+        if self.known_conflicts.insert(conflict.clone()) {
             self.merged.conflicts.push(conflict);
         }
     }

@@ -8,6 +8,8 @@ mod lower;
 mod stated;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use dicom_dictionary_std::tags;
@@ -52,6 +54,8 @@ pub(super) struct Search<'s> {
     pub(super) notes: Notes,
     /// How many studies have come that were not known yet.
     new_rows: u64,
+    /// The keys that the entry names as unverified.
+    unverified_keys: HashSet<String>,
     /// The studies so far, where several queries may bring one to light again.
     seen: Option<FirstSight>,
     /// Studies whose lower levels are still to be asked for.
@@ -108,6 +112,7 @@ impl<'s> Search<'s> {
             entry,
             notes: Notes::default(),
             new_rows: 0,
+            unverified_keys: HashSet::new(),
             seen: None,
             studies: Vec::new(),
         }
@@ -264,11 +269,12 @@ impl<'s> Search<'s> {
             false => &self.filter,
         };
         let decoder = self.reader.decoder();
+        let by_tag = OnceCell::new();
         let further = |tag| match stated.iter().find(|stated| stated.tag == tag) {
             Some(stated) => stated.value.text().map(Cow::Borrowed),
             None => {
-                let value = data_set.element(tag)?;
-                Some(decoder.decode(value, describe(tag).0))
+                let elements = by_tag.get_or_init(|| data_set.elements_by_tag());
+                Some(decoder.decode(elements.element(tag)?.value, describe(tag).0))
             }
         };
         if !is_persons && self.takes_only_person {
@@ -290,7 +296,10 @@ impl<'s> Search<'s> {
             return None;
         }
         for keyword in filter.unverified_keys(&study, further) {
-            add(&mut self.entry.unverified_keys, keyword);
+            if !self.unverified_keys.contains(keyword) {
+                self.unverified_keys.insert(keyword.to_owned());
+                self.entry.unverified_keys.push(keyword.to_owned());
+            }
         }
         let is_known = self
             .seen

@@ -107,6 +107,7 @@ impl Session {
             Err(interrupt) => Err(interrupt),
         };
         let reads_as_latin = search.reader.assumed_a_charset();
+        let lists_cut = search.reader.answers_cut();
         let Search { mut entry, notes, .. } = search;
         entry.elapsed = began.elapsed();
         let has_more_by_state = question.states.as_ref().is_some_and(|states| states.has_more);
@@ -119,6 +120,11 @@ impl Session {
             entry.outcome = Outcome::Truncated;
         }
         details.extend(remarks(&entry, &notes, reads_as_latin));
+        if lists_cut > 0 {
+            details.push(format!(
+                "{lists_cut} values of answers were too long and were cut"
+            ));
+        }
         if has_more_by_state {
             details
                 .push("more studies have such a value by what was said of them: narrow the query".to_owned());

@@ -107,6 +107,7 @@ fn scp_options(snapshot: &Snapshot, transport: Transport) -> ScpOptions {
                 max_pdu_length: u32::try_from(settings.count("limits.pdu"))
                     .unwrap_or(defaults.max_pdu_length),
                 max_data_set: settings.count("limits.message"),
+                message_timeout: settings.duration("timeout.idle"),
                 ..defaults
             },
         },

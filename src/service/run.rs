@@ -38,6 +38,7 @@ use super::schedule::Schedule;
 use super::update::Updates;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
 use crate::audit::Attribution;
+use crate::dimse::limit_bytes_in_flight;
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::store::{Access, HeldStore, ServiceLock, ServiceLockError, SharedStore, Store, StoreError};
 use crate::updates::hl7::feed::Feed;
@@ -47,6 +48,10 @@ const WAITING_CONNECTIONS: usize = 256;
 
 /// How often the files of the store are looked at.
 const STORE_TICK: Duration = Duration::from_millis(500);
+
+/// How many bytes of data sets are held at once that came from peers, all associations together: with what a few
+/// hundred associations need besides, the service stays below 256 MiB.
+const BYTES_IN_FLIGHT: usize = 96 * 1024 * 1024;
 
 /// How long threads that read or write the store are waited for at the end.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -141,6 +146,7 @@ async fn serve(path: &Path, lock: ServiceLock, attribution: Attribution) -> Resu
     let snapshot = Snapshot::load(configuration).map_err(ServeError::Unusable)?;
     let address = snapshot.settings().listen();
     let bind = |address| Bound::new(address).map_err(|source| ServeError::Listen { address, source });
+    limit_bytes_in_flight(BYTES_IN_FLIGHT);
     let bound = bind(address)?;
     let bound_for_tls = snapshot.settings().tls_listen().map(bind).transpose()?;
     let bound_for_hl7 = snapshot.settings().hl7().listen.map(bind).transpose()?;

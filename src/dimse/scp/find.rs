@@ -6,18 +6,22 @@
 
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Handler;
+use super::identifier::take_identifier;
 use crate::dimse::{
     Association, Awaited, Command, CommandField, Context, DataSet, Error, FindEnd, Message, Status, Violation,
 };
 
 /// How many matches wait to be sent.
 const WAITING_MATCHES: usize = 64;
+/// How many bytes of matches wait to be sent, but for one that is longer alone.
+const WAITING_BYTES: u32 = 512 * 1024;
 /// How much is sent in one write.
 const BATCH: usize = 64 * 1024;
 /// The longest Error Comment (PS3.7 table C.4-1), in characters.
@@ -38,18 +42,28 @@ pub struct FindRequest {
 
 /// Takes the matches of a C-FIND.
 #[derive(Debug)]
-pub struct FindResponder(mpsc::Sender<(Status, DataSet)>);
+pub struct FindResponder {
+    matches: mpsc::Sender<(Status, DataSet)>,
+    room: Arc<Semaphore>,
+}
 
 /// There is nobody left to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the caller is gone")]
 pub struct CallerGone;
 
+/// What a match takes of the bytes that may wait.
+fn size_in_queue(identifier: &DataSet) -> u32 {
+    u32::try_from(identifier.bytes().len()).map_or(WAITING_BYTES, |size| size.min(WAITING_BYTES))
+}
+
 impl FindResponder {
     /// Gives a match, with FF00 or FF01; waits while the caller has not taken those before it. Its identifier must be
     /// in the transfer syntax of the request's context.
     pub async fn give(&self, status: Status, identifier: DataSet) -> Result<(), CallerGone> {
-        let given = self.0.send((status, identifier)).await;
+        let room = self.room.acquire_many(size_in_queue(&identifier)).await;
+        room.map_err(|_| CallerGone)?.forget();
+        let given = self.matches.send((status, identifier)).await;
         given.map_err(|_| CallerGone)
     }
 }
@@ -58,20 +72,22 @@ impl FindResponder {
 pub(super) async fn respond<H: Handler>(
     association: &mut Association,
     context: Context,
-    message: Message,
+    mut message: Message,
     handler: &H,
     caller: &H::Caller,
 ) -> Result<ControlFlow<()>, Error> {
-    let identifier = take_identifier(association, &context, &message.command, message.data_set).await?;
+    let identifier = take_identifier(association, &context, &mut message).await?;
     let Some(identifier) = identifier else {
         return Ok(ControlFlow::Continue(()));
     };
     let (sender, matches) = mpsc::channel(WAITING_MATCHES);
+    let room = Arc::new(Semaphore::new(WAITING_BYTES as usize));
     let mut answer = Answer {
         context_id: context.id,
         request: &message.command,
         pending: pending_response(&message.command, Status::PENDING),
         matches,
+        room: Arc::clone(&room),
         output: Vec::with_capacity(BATCH),
         cancelled: CancellationToken::new(),
     };
@@ -80,7 +96,14 @@ pub(super) async fn respond<H: Handler>(
         identifier,
         cancelled: answer.cancelled.clone(),
     };
-    let handling = handler.find(caller, request, FindResponder(sender));
+    let handling = handler.find(
+        caller,
+        request,
+        FindResponder {
+            matches: sender,
+            room,
+        },
+    );
     answer.run(association, handling).await
 }
 
@@ -88,26 +111,6 @@ fn pending_response(request: &Command, status: Status) -> Vec<u8> {
     let mut response = Command::response(request, status);
     response.has_data_set = true;
     response.encode()
-}
-
-/// The identifier of a request. One that has none, or a malformed one, is answered, and gives none.
-pub(super) async fn take_identifier(
-    association: &mut Association,
-    context: &Context,
-    request: &Command,
-    data_set: Option<Vec<u8>>,
-) -> Result<Option<DataSet>, Error> {
-    let identifier = data_set.and_then(|bytes| DataSet::parse(bytes, context.transfer_syntax).ok());
-    if identifier.is_none() {
-        let end = FindEnd {
-            status: Status::DOES_NOT_MATCH_SOP_CLASS,
-            comment: Some("no identifier, or a malformed one".to_owned()),
-            offending_elements: Vec::new(),
-        };
-        let response = final_response(request, end);
-        association.send(context.id, &response, None).await?;
-    }
-    Ok(identifier)
 }
 
 pub(super) fn final_response(request: &Command, end: FindEnd) -> Command {
@@ -131,6 +134,7 @@ struct Answer<'a> {
     /// The command of a match, encoded once for all.
     pending: Vec<u8>,
     matches: mpsc::Receiver<(Status, DataSet)>,
+    room: Arc<Semaphore>,
     output: Vec<u8>,
     cancelled: CancellationToken,
 }
@@ -159,6 +163,7 @@ impl Answer<'_> {
         };
         self.cancelled.cancel();
         self.matches.close();
+        self.room.close();
         while self.matches.try_recv().is_ok() {}
         handling.await;
         lost
@@ -186,6 +191,7 @@ impl Answer<'_> {
         self.output.clear();
         let mut next = Some(found);
         while let Some((status, identifier)) = next {
+            self.room.add_permits(size_in_queue(&identifier) as usize);
             self.put(association, status, &identifier)?;
             next = match self.output.len() < BATCH {
                 true => self.matches.try_recv().ok(),

@@ -10,7 +10,8 @@ use std::time::Duration;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
-use super::find::{FAR, final_response, take_identifier};
+use super::find::{FAR, final_response};
+use super::identifier::take_identifier;
 use super::{CallerGone, Handler};
 use crate::dimse::{
     Association, Awaited, Command, CommandField, Context, DataSet, DataSetBuilder, Error, FindEnd, Message,
@@ -189,16 +190,14 @@ impl StoreToCaller<'_> {
 pub(super) async fn respond<H: Handler>(
     association: &mut Association,
     context: Context,
-    message: Message,
+    mut message: Message,
     handler: &H,
     caller: &H::Caller,
 ) -> Result<ControlFlow<()>, Error> {
-    let Message {
-        command, data_set, ..
-    } = message;
-    let Some(identifier) = take_identifier(association, &context, &command, data_set).await? else {
+    let Some(identifier) = take_identifier(association, &context, &mut message).await? else {
         return Ok(ControlFlow::Continue(()));
     };
+    let command = message.command;
     let (context_id, syntax) = (context.id, context.transfer_syntax);
     let request = RetrieveRequest {
         context,

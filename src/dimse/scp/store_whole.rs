@@ -49,7 +49,7 @@ pub(super) async fn respond<H: Handler>(
     handler: &H,
     caller: &H::Caller,
 ) -> Result<Option<Message>, Error> {
-    let size = |message: &Message| message.data_set.as_ref().map_or(0, Vec::len);
+    let size = |message: &Message| message.data_set.as_ref().map_or(0, bytes::Bytes::len);
     let mut held = size(&first);
     let (mut messages, mut next) = (vec![first], None);
     while messages.len() < usize::from(WINDOW) && held < TOGETHER {
@@ -100,6 +100,9 @@ fn whole_object(association: &Association, message: &mut Message) -> Result<Whol
     let command = &message.command;
     if command.sop_class.as_deref() != Some(context.abstract_syntax.as_str()) {
         return Err(Status::SOP_CLASS_NOT_SUPPORTED);
+    }
+    if message.refusal.is_some() {
+        return Err(Status::OUT_OF_RESOURCES);
     }
     let instance = command.sop_instance.as_deref().unwrap_or_default();
     let bytes = message.data_set.take().unwrap_or_default();

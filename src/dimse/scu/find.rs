@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::printable_comment;
 use crate::dimse::{
-    Association, Command, CommandField, Context, DataSet, Error, Malformed, Status, Violation,
+    Association, Command, CommandField, Context, DataSet, DataSetRefusal, Error, Fault, Malformed, Message,
+    Status, Violation,
 };
 
 impl Association {
@@ -74,7 +75,7 @@ impl Find<'_> {
             return Err(self.association.violated(Violation::MissingStatus).await);
         };
         if status.is_pending() {
-            return self.read_match(status, message.data_set).await;
+            return self.read_match(status, message).await;
         }
         let end = FindEnd {
             status,
@@ -89,8 +90,16 @@ impl Find<'_> {
         Ok(FindEvent::Done(end))
     }
 
-    async fn read_match(&mut self, status: Status, data_set: Option<Vec<u8>>) -> Result<FindEvent, Error> {
-        let Some(bytes) = data_set else {
+    async fn read_match(&mut self, status: Status, message: Message) -> Result<FindEvent, Error> {
+        match message.refusal {
+            Some(DataSetRefusal::IdentifierTooLong(_)) => {
+                let (fault, offset) = (Fault::TooLarge, 0);
+                return Ok(FindEvent::MalformedMatch(Malformed { fault, offset }));
+            }
+            Some(DataSetRefusal::NoRoom) => return Err(self.association.out_of_room().await),
+            None => {}
+        }
+        let Some(bytes) = message.data_set else {
             return Err(self.association.violated(Violation::MissingDataSet).await);
         };
         let optional_keys_unsupported = status == Status::PENDING_OPTIONAL_KEYS_UNSUPPORTED;

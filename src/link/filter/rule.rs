@@ -2,6 +2,8 @@
 //!
 //! Invariant: a rule says no only where no peer could reasonably have matched; what cannot be judged may match.
 
+use std::collections::HashSet;
+
 use dicom_core::VR;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -9,11 +11,15 @@ use unicode_normalization::char::is_combining_mark;
 use super::name::NameSounds;
 use crate::model::{is_universal, wildcard_matches};
 
+/// The longest key, and the longest value, in bytes, that is judged: matching with wildcards takes time by the product of
+/// both. Attributes that stations match by have 64 characters, names three times that.
+const MAX_JUDGED: usize = 4096;
+
 /// The lower bound of how strictly a peer matches a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Any of these, to the letter.
-    Uid(Vec<String>),
+    Uid(HashSet<String>),
     /// From the first to the last date, as `YYYYMMDD`; an empty one leaves that end open.
     Dates(String, String),
     /// Any of these patterns.
@@ -29,6 +35,9 @@ pub(super) enum Rule {
 impl Rule {
     /// The rule for a key of this VR; its value may be several with backslashes between, of which any may match.
     pub(super) fn new(vr: VR, key: &str) -> Self {
+        if vr != VR::UI && key.len() > MAX_JUDGED {
+            return Rule::Unjudged;
+        }
         let values = || key.split('\\').map(str::trim).filter(|value| !value.is_empty());
         match vr {
             VR::UI => Rule::Uid(values().map(str::to_owned).collect()),
@@ -44,15 +53,21 @@ impl Rule {
 
     /// The rule for IDs, whatever their VR.
     pub(super) fn identifier(key: &str) -> Self {
+        if key.len() > MAX_JUDGED {
+            return Rule::Unjudged;
+        }
         let values = key.split('\\').map(str::trim).filter(|value| !value.is_empty());
         Rule::Identifier(values.map(identifier_pattern).collect())
     }
 
     /// Whether a peer may have matched `value`, which may be several with backslashes between.
     pub(super) fn may_match(&self, value: &str) -> bool {
+        if value.len() > MAX_JUDGED {
+            return true;
+        }
         let mut values = value.split('\\').map(str::trim);
         match self {
-            Rule::Uid(uids) => values.any(|value| uids.iter().any(|uid| uid == value.trim_matches('\0'))),
+            Rule::Uid(uids) => values.any(|value| uids.contains(value.trim_matches('\0'))),
             Rule::Dates(from, to) => values.any(|value| may_be_within(value, from, to)),
             Rule::Identifier(patterns) => values.any(|value| may_be_identifier(patterns, value)),
             Rule::FreeText(patterns) => values.any(|value| may_contain(patterns, value)),

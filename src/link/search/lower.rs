@@ -2,6 +2,8 @@
 //!
 //! Invariant: a level is asked for only where the query wants it; what came before a failure is given all the same.
 
+use std::collections::HashSet;
+
 use dicom_dictionary_std::tags;
 
 use super::super::conversation::Interrupt;
@@ -37,15 +39,19 @@ impl<'s> Search<'s> {
             Root::Patient => Some(study.patient_id.id.clone()),
         };
         let patient_id = patient_id.as_deref();
+        let known = study
+            .series
+            .iter()
+            .map(|series| series.series_instance_uid.clone());
+        let mut known: HashSet<Uid> = known.collect();
         for keys in series_keys(&self.question.query, &study.study_instance_uid, patient_id)? {
             for data_set in self.collect(line, &keys, tags::SERIES_INSTANCE_UID).await? {
                 let Some(series) = self.reader.series(&data_set) else {
                     self.entry.dropped += 1;
                     continue;
                 };
-                let has_come = |uid: &Uid| study.series.iter().any(|known| known.series_instance_uid == *uid);
                 if !is_of_another_modality(&self.question.query, series.modality.as_deref())
-                    && !has_come(&series.series_instance_uid)
+                    && known.insert(series.series_instance_uid.clone())
                 {
                     study.series.push(series);
                     lower.push(LowerRow {

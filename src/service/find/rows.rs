@@ -13,7 +13,7 @@ use dicom_dictionary_std::tags;
 use super::identifier::{Asked, AskedLevel, vr_of};
 use super::linked::LocalCluster;
 use crate::dimse::charset::{Decoder, Encoder, Unencodable};
-use crate::dimse::{DataSet, DataSetBuilder, Element, EncodeError, TransferSyntax};
+use crate::dimse::{DataSet, DataSetBuilder, Element, ElementsByTag, EncodeError, TransferSyntax};
 use crate::link::linked_syntax::LinkedAttributes;
 use crate::link::{Answer, LowerRow};
 use crate::model::{AeTitle, CharacterSet, IssuerDomain, Level, PatientId, Station, StudyAnswer};
@@ -70,7 +70,7 @@ impl<'a> Rows<'a> {
         let sources = below.chain(std::iter::once(&answer.data_set));
         let sources: Vec<Source<'_>> = sources
             .map(|data_set| Source {
-                data_set,
+                elements: data_set.elements_by_tag(),
                 decoder: Decoder::for_answer(data_set.specific_character_set(), station.charset.as_ref()),
             })
             .collect();
@@ -129,16 +129,21 @@ impl<'a> Rows<'a> {
 
 /// One data set of a station, and how its text is read.
 struct Source<'a> {
-    data_set: &'a DataSet,
+    elements: ElementsByTag<'a>,
     decoder: Decoder,
 }
 
-/// The attribute where it has a value first.
+/// The longest value that a row repeats, in bytes: what VRs with a short length hold at most (PS3.5 7.1.2), and many
+/// times what an attribute of a query may have.
+const MAX_VALUE: usize = 64 * 1024;
+
+/// The attribute where it has a value first. One that is too long to be a value of a query is not repeated.
 fn find<'s>(sources: &'s [Source<'s>], tag: Tag) -> Option<(&'s Source<'s>, Element<'s>)> {
     sources.iter().find_map(|source| {
-        let element = source.data_set.elements().element(tag)?;
-        let is_empty = element.value.iter().all(|byte| matches!(byte, b' ' | 0));
-        (!is_empty).then_some((source, element))
+        let element = source.elements.element(tag)?;
+        let is_of_use =
+            element.value.len() <= MAX_VALUE && !element.value.iter().all(|byte| matches!(byte, b' ' | 0));
+        is_of_use.then_some((source, element))
     })
 }
 
@@ -152,6 +157,7 @@ fn known(study: &StudyAnswer, tag: Tag) -> Option<Cow<'_, str>> {
             IssuerDomain::Named(issuer) => Some(issuer.as_str().into()),
             IssuerDomain::Inferred(_) => None,
         },
+        tags::MODALITIES_IN_STUDY => Some(study.modalities.join("\\").into()),
         tags::PATIENT_NAME => text(&study.patient_name),
         tags::PATIENT_SEX => text(&study.patient_sex),
         tags::PATIENT_BIRTH_DATE => {

@@ -5,6 +5,7 @@ mod attacks;
 mod between_clusters;
 mod control;
 mod find;
+mod heavy_input;
 mod life;
 mod links;
 mod prefetch;

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod archive_options;
+pub mod attackers;
 pub mod brought;
 pub mod certificates;
 pub mod cluster;
