@@ -85,12 +85,17 @@ impl Association {
     }
 }
 
+/// The most characters of an Error Comment that are kept: the length of its value representation, LO.
+const COMMENT_LENGTH: usize = 64;
+
 /// An Error Comment fit for a terminal. Its character set is not stated; what is not UTF-8 is read as Latin-1.
 fn printable_comment(raw: &[u8]) -> Option<String> {
     let text = match std::str::from_utf8(raw) {
         Ok(text) => text.to_owned(),
         Err(_) => raw.iter().copied().map(char::from).collect(),
     };
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    (!text.is_empty()).then_some(text)
+    let text = text.chars().filter(|c| !c.is_control());
+    let text: String = text.take(COMMENT_LENGTH).collect();
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }

@@ -85,7 +85,9 @@ pub async fn ask_cluster(
             FindEvent::Match { identifier, .. } => {
                 told = told.or(Some((ClusterAnswer::read(&identifier), Timestamp::now())));
             }
-            FindEvent::MalformedMatch(_) => told = told.or(Some((None, Timestamp::now()))),
+            FindEvent::MalformedMatch(_) | FindEvent::MisplacedMatch => {
+                told = told.or(Some((None, Timestamp::now())))
+            }
             FindEvent::Done(end) => {
                 return match (told, end.status.class()) {
                     (Some((Some(answer), answered_at)), StatusClass::Success) => Ok(ClusterTold {

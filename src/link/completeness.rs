@@ -1,11 +1,45 @@
-//! What the ledger of a query says of the answer as a whole.
+//! Whether an answer is complete: of one station by how it ended, of all stations together by their ledger.
 //!
 //! Invariant: a site that is missing is never hidden; no archive station answering is a failure, not a partial answer
-//! (rule 3 of a linked query).
+//! (rule 3 of a linked query). Every command, the ledger and the service decide by these functions alone.
 
-use crate::model::{LedgerEntry, Outcome};
+use crate::dimse::{Peer, Status, StatusClass, uids};
+use crate::model::{LedgerEntry, Outcome, SuccessComment};
 
+use super::failure;
 use super::policy::Role;
+
+/// What a final response says of the answer before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalResponse {
+    /// Whether the answer is only a part.
+    pub is_partial: bool,
+    /// What people should know of it, without the comment.
+    pub remark: Option<String>,
+}
+
+impl FinalResponse {
+    /// Reads the final status of a station that has answered, and whether a comment came with it. A warning is a part
+    /// from anyone. A comment beside success says so where the station is one of our own kind, or is registered as one
+    /// that means it: some products comment on every success.
+    pub fn read(status: Status, has_comment: bool, is_of_our_kind: bool, comments: SuccessComment) -> Self {
+        let comment_is_partial = is_of_our_kind || comments == SuccessComment::Partial;
+        let (is_partial, remark) = match (status.class(), has_comment) {
+            (StatusClass::Warning, _) => (true, Some(failure::of_status(status))),
+            (StatusClass::Success, true) if comment_is_partial => {
+                (true, Some("says that its answer is not complete".to_owned()))
+            }
+            (StatusClass::Success, true) => (false, Some("ended with success and a comment".to_owned())),
+            _ => (false, None),
+        };
+        FinalResponse { is_partial, remark }
+    }
+}
+
+/// Whether a peer is another impaxlink, as it says itself.
+pub fn is_of_our_kind(peer: &Peer) -> bool {
+    peer.implementation_class_uid == uids::IMPLEMENTATION_CLASS_UID
+}
 
 /// The answer as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +54,7 @@ pub enum Completeness {
     Failed,
 }
 
-/// Judges a whole ledger, each entry with the role of its station.
+/// The completeness of a whole answer, from the ledger entries of all stations, each with the station's role.
 pub fn completeness<'l>(ledger: impl IntoIterator<Item = (Role, &'l LedgerEntry)>) -> Completeness {
     let due: Vec<(Role, &LedgerEntry)> = ledger.into_iter().filter(|(_, entry)| entry.was_due).collect();
     let none_answers = |role: Option<Role>| {
@@ -67,6 +101,24 @@ mod tests {
 
     fn of(ledger: &[(Role, LedgerEntry)]) -> Completeness {
         completeness(ledger.iter().map(|(role, entry)| (*role, entry)))
+    }
+
+    #[test]
+    fn a_final_response_says_whether_the_answer_before_it_is_whole() {
+        let is_partial = |status, has_comment, is_of_our_kind, comments| {
+            FinalResponse::read(Status(status), has_comment, is_of_our_kind, comments).is_partial
+        };
+        let (notice, partial) = (SuccessComment::Notice, SuccessComment::Partial);
+        assert!(!is_partial(0, false, true, partial));
+        assert!(
+            !is_partial(0, true, false, notice),
+            "some comment on every success"
+        );
+        assert!(is_partial(0, true, true, notice));
+        assert!(is_partial(0, true, false, partial));
+        for status in [0xB000, 0xB007, 0x0001, 0x0107] {
+            assert!(is_partial(status, false, false, notice), "{status:04X}");
+        }
     }
 
     #[test]

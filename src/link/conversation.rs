@@ -13,11 +13,13 @@ use crate::dimse::{
     Association, Context, DataSet, Error, Find, FindEnd, FindEvent, Limits, PresentationContext,
     RequestorOptions, Status, StatusClass, TransferSyntax, connect, uids,
 };
-use crate::model::{AeTitle, CharacterSet, Endpoint, Settings, Station, Syntax, in_full};
+use crate::model::{AeTitle, CharacterSet, Endpoint, Settings, Station, SuccessComment, Syntax, in_full};
 use crate::store::StoreError;
 
+use super::completeness::{FinalResponse, is_of_our_kind};
 use super::identifier::{Keys, WriteError};
 use super::keys::{KeyError, Root};
+use super::linked_syntax::UnansweredStation;
 use super::repertoire::{Repertoire, Trial};
 use super::stop::{Stop, StopSignal};
 use super::tls::LinkTls;
@@ -106,6 +108,8 @@ pub(super) struct Call {
     syntax: Syntax,
     /// The longest silence between whole messages.
     silence: Duration,
+    /// What a comment beside success says of its answers.
+    success_comment: SuccessComment,
 }
 
 impl Call {
@@ -129,6 +133,7 @@ impl Call {
             repertoire,
             syntax,
             silence: station.timeout,
+            success_comment: station.success_comment,
         })
     }
 
@@ -312,15 +317,21 @@ impl Conversation {
         charset: Option<&CharacterSet>,
     ) -> Result<Matches<'c>, Interrupt> {
         let identifier = encode(keys, self.root, charset, self.context.transfer_syntax)?;
+        let is_of_our_kind = is_of_our_kind(self.association.peer());
         let find = self.association.find(&self.context, &identifier).await?;
         Ok(Matches {
             find,
             is_used: &mut self.is_used,
             silence: call.silence,
             stop: &mut self.stop,
+            is_linked: self.root == Root::Linked,
+            is_of_our_kind,
+            success_comment: call.success_comment,
             count: 0,
-            malformed: 0,
+            unusable: 0,
+            unanswered: Vec::new(),
             status: None,
+            comment: None,
         })
     }
 
@@ -342,9 +353,14 @@ pub(super) struct Matches<'c> {
     is_used: &'c mut bool,
     silence: Duration,
     stop: &'c mut StopSignal,
+    is_linked: bool,
+    is_of_our_kind: bool,
+    success_comment: SuccessComment,
     count: u64,
-    malformed: u64,
+    unusable: u64,
+    unanswered: Vec<UnansweredStation>,
     status: Option<Status>,
+    comment: Option<String>,
 }
 
 impl Matches<'_> {
@@ -353,9 +369,26 @@ impl Matches<'_> {
         self.count
     }
 
-    /// How many could not be read.
-    pub(super) fn malformed(&self) -> u64 {
-        self.malformed
+    /// How many could not be read, or came where none may.
+    pub(super) fn unusable(&self) -> u64 {
+        self.unusable
+    }
+
+    /// Stations behind this one that, as it says, did not answer in full.
+    pub(super) fn unanswered(&self) -> &[UnansweredStation] {
+        &self.unanswered
+    }
+
+    /// The comment of the final response.
+    pub(super) fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+
+    /// What the final response says of the answer; `None` before it has come.
+    pub(super) fn final_response(&self) -> Option<FinalResponse> {
+        let has_comment = self.comment.is_some() && self.unanswered.is_empty();
+        self.status
+            .map(|status| FinalResponse::read(status, has_comment, self.is_of_our_kind, self.success_comment))
     }
 
     /// The final status, once it has come.
@@ -374,16 +407,24 @@ impl Matches<'_> {
             };
             match event {
                 FindEvent::Match { identifier, .. } => {
+                    if self.is_linked
+                        && let Some(unanswered) = UnansweredStation::read_all(&identifier)
+                    {
+                        self.unanswered.extend(unanswered);
+                        continue;
+                    }
                     self.count += 1;
                     return Ok(Some(identifier));
                 }
                 FindEvent::MalformedMatch(_) => {
                     self.count += 1;
-                    self.malformed += 1;
+                    self.unusable += 1;
                 }
+                FindEvent::MisplacedMatch => self.unusable += 1,
                 FindEvent::Done(end) => {
                     *self.is_used = true;
                     self.status = Some(end.status);
+                    self.comment.clone_from(&end.comment);
                     return match end.status.class() {
                         StatusClass::Success | StatusClass::Warning => Ok(None),
                         _ => Err(Interrupt::Ended(end)),

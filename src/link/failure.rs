@@ -5,7 +5,7 @@
 use std::error::Error as _;
 use std::io;
 
-use crate::dimse::{Awaited, Error, FindEnd, Rejection, TlsFailure};
+use crate::dimse::{Awaited, Error, FindEnd, Rejection, Status, TlsFailure};
 use crate::model::{AeTitle, Station, in_full, show_duration};
 
 use super::stop::Stop;
@@ -113,12 +113,18 @@ fn of_io(error: &io::Error) -> String {
     }
 }
 
-/// Tells of a find that the station ended with another status than success.
+/// Says how a find ended that the station ended with another status than success, with the station's comment: not to be
+/// stored, as that may hold patient data.
 pub fn of_find(end: &FindEnd) -> String {
     match &end.comment {
-        Some(comment) => format!("ended with {}: {comment}", end.status),
-        None => format!("ended with {}", end.status),
+        Some(comment) => format!("{}: {comment}", of_status(end.status)),
+        None => of_status(end.status),
     }
+}
+
+/// Says with which status an answer ended.
+pub fn of_status(status: Status) -> String {
+    format!("ended with {status}")
 }
 
 /// Tells of a stop.

@@ -76,9 +76,14 @@ impl Keys {
         })
     }
 
-    /// Writes the identifier as the linked syntax wants it.
+    /// Writes the identifier as the linked syntax wants it, and asks at every level which stations of the cluster did not
+    /// answer.
     pub(super) fn encode_in_utf8(&self, syntax: TransferSyntax) -> Result<DataSet, WriteError> {
-        self.write(linked_syntax::CHARACTER_SET, syntax, |key| {
+        let mut keys = self.clone();
+        for key in linked_syntax::unanswered_keys() {
+            keys.set(key.tag, key.vr, key.value);
+        }
+        keys.write(linked_syntax::CHARACTER_SET, syntax, |key| {
             Ok(key.value.clone().into_bytes())
         })
     }

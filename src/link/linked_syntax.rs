@@ -6,10 +6,13 @@
 //! cluster says of itself, `cluster`'s.
 
 mod cluster;
+mod unanswered;
 
 use dicom_core::{Tag, VR};
 
 pub use self::cluster::{ClusterAnswer, ClusterStation, LEVEL as CLUSTER_LEVEL, own_cluster_name};
+pub(super) use self::unanswered::keys as unanswered_keys;
+pub use self::unanswered::{LEVEL as UNANSWERED_LEVEL, UnansweredStation};
 use super::identifier::Key;
 use crate::dimse::{DataSetBuilder, Element, trim_padding};
 use crate::model::{Availability, ClusterName, Uid, Verification};
@@ -67,11 +70,17 @@ pub enum LinkedElement {
     KnownChanges,
     /// Of one of these: the field.
     ChangedField,
+    /// The stations of a cluster that did not answer a query in full.
+    UnansweredStations,
+    /// Of one of them: what became of it.
+    StationOutcome,
+    /// Of one of them: why.
+    OutcomeDetail,
 }
 
 impl LinkedElement {
     /// All of them.
-    pub const ALL: [LinkedElement; 20] = [
+    pub const ALL: [LinkedElement; 23] = [
         LinkedElement::InterpretationStatus,
         LinkedElement::BestStudyLocation,
         LinkedElement::Specialty,
@@ -92,6 +101,9 @@ impl LinkedElement {
         LinkedElement::ReviewReason,
         LinkedElement::KnownChanges,
         LinkedElement::ChangedField,
+        LinkedElement::UnansweredStations,
+        LinkedElement::StationOutcome,
+        LinkedElement::OutcomeDetail,
     ];
 
     /// Those that tell of a study.
@@ -129,15 +141,23 @@ impl LinkedElement {
             LinkedElement::ReviewReason => 0x12,
             LinkedElement::KnownChanges => 0x13,
             LinkedElement::ChangedField => 0x14,
+            LinkedElement::UnansweredStations => 0x15,
+            LinkedElement::StationOutcome => 0x16,
+            LinkedElement::OutcomeDetail => 0x17,
         }
     }
 
     /// Its value representation.
     pub fn vr(self) -> VR {
         match self {
-            LinkedElement::BestStudyLocation | LinkedElement::VerifiedStatus => VR::CS,
+            LinkedElement::BestStudyLocation
+            | LinkedElement::VerifiedStatus
+            | LinkedElement::StationOutcome => VR::CS,
+            LinkedElement::OutcomeDetail => VR::ST,
             LinkedElement::ClusterUid => VR::UI,
-            LinkedElement::Stations | LinkedElement::KnownChanges => VR::SQ,
+            LinkedElement::Stations | LinkedElement::KnownChanges | LinkedElement::UnansweredStations => {
+                VR::SQ
+            }
             LinkedElement::StatusEpoch => VR::UL,
             LinkedElement::StationPort => VR::US,
             LinkedElement::ClusterClock => VR::DT,

@@ -57,7 +57,8 @@ pub use conversation::{CANCEL_WITHIN, Unaskable, address_towards, answers_as, ca
 pub use embedded::EmbeddedArchive;
 pub use event::{Answer, Ended, Event, LowerRow};
 pub use failure::{
-    of_association as association_failure, of_find as find_failure, of_tls as tls_failure, tls_trouble,
+    of_association as association_failure, of_find as find_failure, of_status as status_ended,
+    of_tls as tls_failure, tls_trouble,
 };
 pub use fanout::{FAR, LinkedQuery, Request};
 pub use identity::HashKey;

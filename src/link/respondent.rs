@@ -8,10 +8,12 @@ use std::time::Duration;
 use crate::dimse::{DataSet, Status};
 use crate::model::{CharacterSet, Settings, Station};
 
+use super::completeness::FinalResponse;
 use super::conversation::{Call, Conversation, Interrupt, Matches, Unaskable};
 use super::embedded::{EmbeddedArchive, EmbeddedCall, EmbeddedMatches};
 use super::identifier::{Keys, WriteError};
 use super::keys::Root;
+use super::linked_syntax::UnansweredStation;
 use super::repertoire::Trial;
 use super::stop::{Stop, StopSignal};
 
@@ -161,10 +163,34 @@ impl Found<'_> {
         }
     }
 
-    /// How many could not be read.
-    pub(super) fn malformed(&self) -> u64 {
+    /// The comment of a peer's final response.
+    pub(super) fn comment(&self) -> Option<&str> {
         match self {
-            Found::Peer(matches) => matches.malformed(),
+            Found::Peer(matches) => matches.comment(),
+            Found::Embedded(_) => None,
+        }
+    }
+
+    /// What a peer's final response says of the answer, once it has come.
+    pub(super) fn final_response(&self) -> Option<FinalResponse> {
+        match self {
+            Found::Peer(matches) => matches.final_response(),
+            Found::Embedded(_) => None,
+        }
+    }
+
+    /// Stations behind a peer that, as it says, did not answer in full.
+    pub(super) fn unanswered(&self) -> &[UnansweredStation] {
+        match self {
+            Found::Peer(matches) => matches.unanswered(),
+            Found::Embedded(_) => &[],
+        }
+    }
+
+    /// How many could not be read, or came where none may.
+    pub(super) fn unusable(&self) -> u64 {
+        match self {
+            Found::Peer(matches) => matches.unusable(),
             Found::Embedded(matches) => matches.malformed(),
         }
     }

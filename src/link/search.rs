@@ -5,6 +5,7 @@
 
 mod attempts;
 mod lower;
+mod notes;
 mod stated;
 
 use std::borrow::Cow;
@@ -30,6 +31,8 @@ use super::question::{Part, Question};
 use super::respondent::{Dialogue, Found, Respondent};
 use super::stated::{QueryStates, StatedValue, StudyRecords};
 use super::stop::{Stop, StopSignal};
+pub(super) use notes::Notes;
+use notes::add;
 
 /// The most patients whose studies are asked for in Patient Root.
 const MAX_PATIENTS: usize = 1000;
@@ -60,32 +63,6 @@ pub(super) struct Search<'s> {
     seen: Option<FirstSight>,
     /// Studies whose lower levels are still to be asked for.
     studies: Vec<(StudyAnswer, DataSet, Vec<StatedValue>)>,
-}
-
-/// What was noticed on the way.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    /// How long opening the first association took.
-    pub(super) latency: Option<std::time::Duration>,
-    /// Whether the station takes the linked syntax, where it was proposed.
-    pub(super) speaks_linked: Option<bool>,
-    /// The numbers of matches of the finds that ended well.
-    pub(super) counts: Vec<u64>,
-    /// How many answers were left out because they are of another issuer than the caller named.
-    pub(super) of_other_issuers: u64,
-    /// How many answers of an archive of the local cluster were left out because they were found by the ID that the patient
-    /// has elsewhere, and nothing says that it is not a local patient's.
-    pub(super) of_unknown_patients: u64,
-    /// Keywords of the keys that the station ignored.
-    pub(super) ignored_keys: Vec<String>,
-    /// By how many IDs it was asked that the caller did not give.
-    pub(super) translated_ids: usize,
-    /// The character sets in which the station has matched keys beyond ASCII.
-    pub(super) matched_in: Vec<CharacterSet>,
-    /// The character sets in which it was asked, where those were several.
-    pub(super) tried_in: Vec<CharacterSet>,
-    /// More patients than are asked for.
-    pub(super) has_too_many_patients: bool,
 }
 
 impl<'s> Search<'s> {
@@ -310,8 +287,12 @@ impl<'s> Search<'s> {
     }
 
     fn count(&mut self, matches: &Found<'_>) {
-        self.entry.dropped += matches.malformed();
+        self.entry.dropped += matches.unusable();
         self.entry.dicom_status = matches.status().map(|Status(code)| code);
+        if let Some(comment) = matches.comment().filter(|_| matches.unanswered().is_empty()) {
+            self.entry.comment = Some(comment.to_owned());
+        }
+        self.notes.take_end(matches);
         if matches.status().is_some_and(Status::is_success) {
             self.notes.counts.push(matches.count());
         }
@@ -378,10 +359,4 @@ fn is_of_another_modality(query: &Query, modality: Option<&str>) -> bool {
     modality.is_some_and(|modality| {
         !asked.is_empty() && !asked.iter().any(|asked| asked.eq_ignore_ascii_case(modality))
     })
-}
-
-fn add(keywords: &mut Vec<String>, keyword: &str) {
-    if !keywords.iter().any(|known| known == keyword) {
-        keywords.push(keyword.to_owned());
-    }
 }

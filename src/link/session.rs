@@ -116,7 +116,12 @@ impl Session {
             entry.outcome = outcome(interrupt, entry.matches);
             details.push(describe(interrupt, station, &calling(station, settings)));
         }
-        if searched.is_ok() && (notes.has_too_many_patients || has_more_by_state) {
+        let is_partial = notes.is_partial
+            || notes.has_too_many_patients
+            || has_more_by_state
+            || entry.dropped > 0
+            || !notes.unanswered.is_empty();
+        if searched.is_ok() && is_partial {
             entry.outcome = Outcome::Truncated;
         }
         details.extend(remarks(&entry, &notes, reads_as_latin));
@@ -284,13 +289,14 @@ fn describe(interrupt: &Interrupt, station: &Station, calling: &AeTitle) -> Stri
         Interrupt::Peer(error) => failure::of_association(error, station, calling),
         Interrupt::Archive(error) => in_full(error),
         Interrupt::States(error) => format!("what was said of the studies can't be read: {}", in_full(error)),
-        Interrupt::Ended(end) => failure::of_find(end),
+        Interrupt::Ended(end) => failure::of_status(end.status),
     }
 }
 
 /// What people should know of the answers besides a failure.
 fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<String> {
-    let mut remarks = Vec::new();
+    let mut remarks = notes.of_final_responses.clone();
+    remarks.extend(notes.unanswered.iter().map(ToString::to_string));
     if let Some(count) = notes.counts.iter().find(|count| USUAL_LIMITS.contains(count)) {
         remarks.push(format!("exactly {count} matches: there may be more"));
     }

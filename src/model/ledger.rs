@@ -81,8 +81,10 @@ pub struct LedgerEntry {
     pub unverified_keys: Vec<String>,
     /// When a failing link is tried again by the service.
     pub retry_at: Option<Timestamp>,
-    /// Why, for a person.
+    /// Why, for a person. Never patient data.
     pub detail: Option<String>,
+    /// The comment of its final response. It may hold patient data, so it is shown and never stored.
+    pub comment: Option<String>,
 }
 
 impl LedgerEntry {
@@ -101,6 +103,16 @@ impl LedgerEntry {
             unverified_keys: Vec::new(),
             retry_at: None,
             detail: None,
+            comment: None,
+        }
+    }
+
+    /// The detail with the station's comment, for the person who asked.
+    pub fn shown_detail(&self) -> Option<String> {
+        match (&self.detail, &self.comment) {
+            (Some(detail), Some(comment)) => Some(format!("{detail}; its comment: {comment}")),
+            (None, Some(comment)) => Some(format!("its comment: {comment}")),
+            (detail, None) => detail.clone(),
         }
     }
 

@@ -83,7 +83,9 @@ pub use settings::{
     UPDATES_MAX_CLOCK_AHEAD, UPDATES_POLL_DAYS, UPDATES_QUIET, setting_key,
 };
 pub use state_field::{FieldValue, STUDY_COMMENTS, StateField};
-pub use station::{DEFAULT_TIMEOUT, Kind, OnPartial, Station, Suspension, Syntax, UpdatesDirection};
+pub use station::{
+    DEFAULT_TIMEOUT, Kind, OnPartial, Station, SuccessComment, Suspension, Syntax, UpdatesDirection,
+};
 pub use station_document::StationDocument;
 pub use study::{Availability, ImageAnswer, SeriesAnswer, StudyAnswer, Verification};
 pub use study_conflict::{ConflictParty, ConflictPath, StudyConflict};

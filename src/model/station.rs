@@ -64,6 +64,17 @@ pub enum OnPartial {
     Failure,
 }
 
+/// What the comment on a successful final response of a station says of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SuccessComment {
+    /// Nothing: some systems comment on every success.
+    #[default]
+    Notice,
+    /// That it is not the whole answer.
+    Partial,
+}
+
 /// How long a station is suspended: asked nothing, its answers counted as missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -152,6 +163,8 @@ pub struct Station {
     pub move_destination: Option<AeTitle>,
     /// What its own partial queries end with; `None` follows the `query.on_partial` setting.
     pub on_partial: Option<OnPartial>,
+    /// What a comment beside success says of its answers.
+    pub success_comment: SuccessComment,
     /// Whether and how long it is asked nothing.
     pub suspended: Option<Suspension>,
     /// Whether associations with it are made over TLS.
@@ -183,6 +196,7 @@ impl Station {
             from_addresses: Vec::new(),
             move_destination: None,
             on_partial: None,
+            success_comment: SuccessComment::default(),
             suspended: None,
             tls: false,
             tls_fingerprints: Vec::new(),

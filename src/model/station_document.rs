@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AeTitle, CharacterSet, ClusterName, Description, Endpoint, Fingerprint, Host, Invalid, Issuer, Kind,
-    LinkFlags, OnPartial, Station, StationName, Suspension, Syntax, UpdatesDirection,
+    LinkFlags, OnPartial, Station, StationName, SuccessComment, Suspension, Syntax, UpdatesDirection,
 };
 
 /// The fields of a station, flat and by their documented names.
@@ -42,6 +42,9 @@ pub struct StationDocument {
     from_addresses: Vec<IpAddr>,
     move_destination: Option<AeTitle>,
     on_partial: Option<OnPartial>,
+    /// Not in documents that were recorded before there was one.
+    #[serde(default)]
+    success_comment: SuccessComment,
     suspended_until: Option<Suspension>,
     tls: bool,
     /// Not in documents that were recorded before there were any.
@@ -81,6 +84,7 @@ impl From<Station> for StationDocument {
             from_addresses: station.from_addresses,
             move_destination: station.move_destination,
             on_partial: station.on_partial,
+            success_comment: station.success_comment,
             suspended_until: station.suspended,
             tls: station.tls,
             tls_fingerprints: station.tls_fingerprints,
@@ -126,6 +130,7 @@ impl TryFrom<StationDocument> for Station {
             from_addresses: document.from_addresses,
             move_destination: document.move_destination,
             on_partial: document.on_partial,
+            success_comment: document.success_comment,
             suspended: document.suspended_until,
             tls: document.tls,
             tls_fingerprints: document.tls_fingerprints,
@@ -160,7 +165,7 @@ mod tests {
         let documented = "name, ae_title, host, port, kind, embedded, description, cluster, cluster_linking, \
             link_internal_queries, link_external_queries, link_cluster_updates, link_prefetching, updates_direction, \
             constrained, priority, issuers, charset, syntax, timeout_ms, calling_ae, also_calls_as, from_addresses, \
-            move_destination, on_partial, suspended_until, tls, tls_fingerprints";
+            move_destination, on_partial, success_comment, suspended_until, tls, tls_fingerprints";
         let mut documented: Vec<&str> = documented.split(", ").collect();
         let mut names = names;
         documented.sort_unstable();
@@ -170,9 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_the_past_knows_no_fingerprints() {
+    fn a_document_of_the_past_lacks_the_fields_that_came_later() {
         let mut json = serde_json::to_value(siteb()).unwrap();
-        json.as_object_mut().unwrap().remove("tls_fingerprints");
+        for later in ["tls_fingerprints", "success_comment"] {
+            json.as_object_mut().unwrap().remove(later);
+        }
         assert_eq!(serde_json::from_value::<Station>(json).unwrap(), siteb());
     }
 

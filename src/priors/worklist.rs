@@ -9,12 +9,13 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use crate::dimse::{
-    Association, DataSet, DataSetBuilder, EncodeError, Error, FindEvent, PresentationContext, StatusClass,
-    connect, trim_padding, uids,
+    Association, DataSet, DataSetBuilder, EncodeError, Error, FindEvent, PresentationContext, Status,
+    StatusClass, connect, trim_padding, uids,
 };
 use crate::link::answer::{AnswerReader, date, time};
+use crate::link::completeness::{FinalResponse, is_of_our_kind};
 use crate::link::tls::LinkTls;
-use crate::link::{Unaskable, association_failure, calling, find_failure, requestor_options};
+use crate::link::{Unaskable, association_failure, calling, requestor_options, status_ended};
 use crate::model::{
     AeTitle, Configuration, DateRange, IssuerDomain, Station, StationName, StudyAnswer, StudyFacts,
 };
@@ -45,6 +46,26 @@ pub struct Worklist {
     pub dropped: u64,
     /// Whether there may be more than were taken.
     pub is_truncated: bool,
+    /// Why the answer may lack items, where it ended so that it may; without patient data.
+    pub partial: Option<String>,
+}
+
+impl Worklist {
+    /// Why the answer of `station` may not be the whole of its worklist, in words for each reason.
+    pub fn shortfalls(&self, station: &StationName) -> impl Iterator<Item = String> {
+        let truncated = self
+            .is_truncated
+            .then(|| format!("the worklist of {station} has more than is taken of it"));
+        let partial = self.partial.as_ref();
+        let partial = partial.map(|why| format!("the worklist of {station} may lack items: {why}"));
+        let dropped = (self.dropped > 0).then(|| {
+            format!(
+                "{} items of the worklist of {station} could not be used",
+                self.dropped
+            )
+        });
+        truncated.into_iter().chain(partial).chain(dropped)
+    }
 }
 
 /// Why a worklist could not be had.
@@ -130,9 +151,21 @@ pub async fn ask_worklist(
         match reading.ask(&mut association, modality).await {
             Ok(()) if reading.worklist.is_truncated => break,
             Ok(()) => {}
-            Err(Interrupt::Keys(error)) => return Err(error.into()),
-            Err(Interrupt::Peer(error)) => return Err(of_peer(error)),
-            Err(Interrupt::Ended(detail)) => return Err(failed(detail)),
+            Err(interrupt) => {
+                let detail = match interrupt {
+                    Interrupt::Keys(error) => return Err(error.into()),
+                    Interrupt::Peer(error) => {
+                        association_failure(&error, station, &calling(station, settings))
+                    }
+                    Interrupt::Ended(status) => status_ended(status),
+                };
+                // What has come is used, whatever came after it.
+                if reading.items == 0 {
+                    return Err(failed(detail));
+                }
+                reading.worklist.partial.get_or_insert(detail);
+                break;
+            }
         }
     }
     // The answers are complete whatever the peer makes of the release.
@@ -144,7 +177,7 @@ pub async fn ask_worklist(
 enum Interrupt {
     Keys(EncodeError),
     Peer(Error),
-    Ended(String),
+    Ended(Status),
 }
 
 impl From<Error> for Interrupt {
@@ -169,15 +202,22 @@ impl Reading<'_> {
         let identifier = identifier(self.question, modality)
             .encode(context.transfer_syntax)
             .map_err(Interrupt::Keys)?;
+        let is_of_our_kind = is_of_our_kind(association.peer());
         let mut find = association.find(&context, &identifier).await?;
         loop {
             match find.next(self.station.timeout).await? {
                 FindEvent::Match { identifier, .. } => self.take(&identifier),
-                FindEvent::MalformedMatch(_) => self.worklist.dropped += 1,
+                FindEvent::MalformedMatch(_) | FindEvent::MisplacedMatch => self.worklist.dropped += 1,
                 FindEvent::Done(end) => {
+                    let comments = self.station.success_comment;
+                    let response =
+                        FinalResponse::read(end.status, end.comment.is_some(), is_of_our_kind, comments);
+                    if response.is_partial {
+                        self.worklist.partial = response.remark;
+                    }
                     return match end.status.class() {
                         StatusClass::Success | StatusClass::Warning => Ok(()),
-                        _ => Err(Interrupt::Ended(find_failure(&end))),
+                        _ => Err(Interrupt::Ended(end.status)),
                     };
                 }
             }

@@ -188,6 +188,9 @@ async fn take_worklist(
     };
     let worklist = ask_worklist(configuration, station, snapshot.tls(), &question);
     let worklist = worklist.await.map_err(|error| chain(&error))?;
+    for shortfall in worklist.shortfalls(&station.name) {
+        tracing::warn!("{shortfall}");
+    }
     known.retain(|_, day| *day >= today);
     let new = worklist.studies.iter();
     let new: Vec<_> = new

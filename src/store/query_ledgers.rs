@@ -246,5 +246,6 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<LedgerEntry> {
         },
         retry_at: moment(row, 10)?,
         detail: row.get(11)?,
+        comment: None,
     })
 }

@@ -30,6 +30,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0016_character_sets.sql")),
     M::up(include_str!("migrations/0016_study_conflicts.sql")),
     M::up(include_str!("migrations/0017_writes.sql")),
+    M::up(include_str!("migrations/0018_success_comment.sql")),
 ];
 
 /// All migrations, in order.

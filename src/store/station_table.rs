@@ -18,15 +18,15 @@ use crate::model::{AeTitle, Endpoint, LinkFlags, Station, StationName, Suspensio
 const SELECT: &str = "SELECT name, ae_title, host, port, kind, description, cluster, cluster_linking, \
     link_internal_queries, link_external_queries, link_cluster_updates, link_prefetching, updates_direction, constrained, \
     priority, issuers, charset, syntax, timeout_ms, calling_ae, also_calls_as, from_addresses, move_destination, \
-    on_partial, suspended_until, tls, tls_fingerprints FROM station ORDER BY name";
+    on_partial, suspended_until, tls, tls_fingerprints, success_comment FROM station ORDER BY name";
 
 const INSERT: &str = "INSERT INTO station (name, ae_title, host, port, kind, description, cluster, cluster_linking, \
     link_internal_queries, link_external_queries, link_cluster_updates, link_prefetching, updates_direction, constrained, \
     priority, issuers, charset, syntax, timeout_ms, calling_ae, also_calls_as, from_addresses, move_destination, \
-    on_partial, suspended_until, tls, tls_fingerprints) VALUES (:name, :ae_title, :host, :port, :kind, :description, :cluster, \
+    on_partial, suspended_until, tls, tls_fingerprints, success_comment) VALUES (:name, :ae_title, :host, :port, :kind, :description, :cluster, \
     :cluster_linking, :link_internal_queries, :link_external_queries, :link_cluster_updates, :link_prefetching, \
     :updates_direction, :constrained, :priority, :issuers, :charset, :syntax, :timeout_ms, :calling_ae, :also_calls_as, \
-    :from_addresses, :move_destination, :on_partial, :suspended_until, :tls, :tls_fingerprints)";
+    :from_addresses, :move_destination, :on_partial, :suspended_until, :tls, :tls_fingerprints, :success_comment)";
 
 /// Reads all stations, in order of name.
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<Vec<Station>> {
@@ -90,6 +90,7 @@ fn station(row: &Row<'_>) -> rusqlite::Result<Station> {
         suspended: optional_word(row, 24)?,
         tls: row.get(25)?,
         tls_fingerprints: list(row, 26)?,
+        success_comment: word(row, 27)?,
     };
     station.check().map_err(|error| unreadable(0, error))?;
     Ok(station)
@@ -126,6 +127,7 @@ fn insert(connection: &Connection, station: &Station) -> rusqlite::Result<()> {
         ":suspended_until": suspended,
         ":tls": station.tls,
         ":tls_fingerprints": json(&station.tls_fingerprints)?,
+        ":success_comment": word_of(&station.success_comment)?,
     })?;
     Ok(())
 }

@@ -51,6 +51,7 @@ async fn find(association: &mut Association, within: Duration) -> Brought {
                     brought.matches += 1;
                 }
                 FindEvent::MalformedMatch(malformed) => brought.malformed.push(malformed.fault),
+                FindEvent::MisplacedMatch => panic!("a data set on the final response"),
                 FindEvent::Done(end) => return Ok(end),
             }
         }

@@ -50,6 +50,7 @@ async fn find_all(association: &mut Association) -> Result<(Vec<String>, Status)
                 found.push(String::from_utf8(uid.to_vec()).unwrap());
             }
             FindEvent::MalformedMatch(malformed) => panic!("{malformed}"),
+            FindEvent::MisplacedMatch => panic!("a data set on the final response"),
             FindEvent::Done(end) => {
                 found.sort();
                 return Ok((found, end.status));

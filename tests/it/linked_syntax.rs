@@ -6,8 +6,8 @@ use std::path::Path;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use impaxlink::dimse::{DataSet, DataSetBuilder, TransferSyntax, uids};
-use impaxlink::link::linked_syntax::{CHARACTER_SET, LinkedAttributes, LinkedElement};
-use impaxlink::model::{Availability, Verification};
+use impaxlink::link::linked_syntax::{CHARACTER_SET, LinkedAttributes, LinkedElement, UnansweredStation};
+use impaxlink::model::{Availability, Outcome, Verification};
 use impaxlink::model::{FieldChange, FieldValue, Seen, StateField, StudyPatient, Update};
 use impaxlink::updates::object;
 use serde_json::json;
@@ -50,10 +50,13 @@ fn dump(data_set: &DataSet) -> String {
         let vr = element.vr().unwrap();
         let value = String::from_utf8_lossy(element.value);
         let value = value.trim_end_matches([' ', '\0']);
+        let is_sequence = vr == VR::SQ;
+        let value = if is_sequence { "" } else { value };
         let (tag, length) = (element.tag, element.value.len());
         let line = format!("({:04X},{:04X}) {vr} {length:>3}  {value}", tag.0, tag.1);
         writeln!(text, "{}", line.trim_end()).unwrap();
-        let (bytes, after) = rest.split_at(8 + length);
+        let header = if is_sequence { 12 } else { 8 };
+        let (bytes, after) = rest.split_at(header + length);
         rest = after;
         for row in bytes.chunks(16) {
             let row: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -69,7 +72,12 @@ fn the_dumps_of_the_man_page_are_what_is_written() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/impaxlink-link.7");
     let page = std::fs::read_to_string(page).unwrap_or_default();
     let update = object::write(&worked_update()).unwrap();
-    for (section, data_set) in [("WORKED EXAMPLE", worked_example()), ("UPDATE OBJECT", update)] {
+    let examples = [
+        ("WORKED EXAMPLE", worked_example()),
+        ("PARTIAL ANSWER", worked_partial_answer()),
+        ("UPDATE OBJECT", update),
+    ];
+    for (section, data_set) in examples {
         let expected = dump(&data_set);
         let worked = page.split_once(&format!(".SH {section}\n"));
         let shown = worked.and_then(|(_, section)| section.split_once(".nf\n")?.1.split_once(".fi\n"));
@@ -79,6 +87,17 @@ fn the_dumps_of_the_man_page_are_what_is_written() {
             "{section} has:\n{shown}\nand should have:\n{expected}"
         );
     }
+}
+
+/// The last response of a cluster of which one station did not answer.
+fn worked_partial_answer() -> DataSet {
+    let stations = [UnansweredStation {
+        name: "PACS2".to_owned(),
+        outcome: Outcome::Failed,
+        detail: Some("connection refused (10.0.0.2:104)".to_owned()),
+    }];
+    let identifier = UnansweredStation::to_builder(&stations);
+    identifier.encode(TransferSyntax::ExplicitVrLittleEndian).unwrap()
 }
 
 /// A report that was approved, with a comment.

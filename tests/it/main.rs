@@ -36,6 +36,7 @@ mod misbehaving_peers;
 mod names;
 mod odd_answers;
 mod outbox;
+mod partial_answers;
 mod patient;
 mod peers;
 mod prefetch;

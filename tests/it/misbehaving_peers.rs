@@ -40,7 +40,7 @@ fn a_failure_after_matches_keeps_them() {
         3,
         "failed",
         &["1.1", "1.2"],
-        "C001 (unable to process): disk on fire",
+        "C001 (unable to process); its comment: disk on fire",
     );
     with(failing(0xA900, "")).is(3, "failed", &["1.1", "1.2"], "A900");
     with(failing(0x0122, "")).is(3, "failed", &["1.1", "1.2"], "0122 (SOP class not supported)");

@@ -118,8 +118,8 @@ fn a_bomb_costs_that_answer_and_nothing_else() {
         let bomb = Step::Match(0xFF00, Identifier::Raw(bomb));
         let brought = with(answer([study("1.2"), bomb, study("1.3")]));
         brought.is(
-            0,
-            "searched",
+            3,
+            "truncated",
             &["1.1", "1.2", "1.3"],
             "1 answer could not be used",
         );
@@ -148,7 +148,7 @@ fn a_bomb_costs_that_answer_and_nothing_else() {
 fn answers_of_no_use_are_dropped_and_counted() {
     let nameless = a_match(&[("PatientID", "4711"), ("PatientName", "DOE^JANE")]);
     let brought = with(answer([nameless, study("1.2")]));
-    brought.is(0, "searched", &["1.1", "1.2"], "1 answer could not be used");
+    brought.is(3, "truncated", &["1.1", "1.2"], "1 answer could not be used");
     assert_eq!(
         (&brought.entry()["matches"], &brought.entry()["dropped"]),
         (&json!(1), &json!(1))

@@ -2,10 +2,16 @@
 //!
 //! Invariant: what is found is what the SCP's files say.
 
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+use impaxlink::dimse::{DataSetBuilder, TransferSyntax};
 use impaxlink::link::tls::LinkTls;
 use impaxlink::model::{AeTitle, Configuration, DateRange, Station};
 use impaxlink::priors::worklist::{Worklist, WorklistError, WorklistQuestion, ask_worklist};
 
+use crate::support::cluster::local_cluster;
+use crate::support::fake_peer::FakePeer;
+use crate::support::fake_peer::script::{Acceptance, Identifier, Step};
 use crate::support::process::free_port;
 use crate::support::service::{block_on, set, station};
 use crate::support::wlmscpfs::{Scheduled, Wlmscpfs};
@@ -120,4 +126,90 @@ fn a_worklist_that_is_down_or_none_says_so() {
     siteb.ae_title = "SITEB".parse().unwrap();
     let rejected = ask(siteb, "today", &[]).unwrap_err().to_string();
     assert!(rejected.contains("the worklist of SITEB failed"), "{rejected}");
+}
+
+/// A worklist that gives one item of today, and then ends so.
+fn one_item_and(end: Vec<Step>) -> FakePeer {
+    let today = jiff::ZonedDateTime::now().strftime("%Y%m%d").to_string();
+    let step = DataSetBuilder::new().put(tags::MODALITY, VR::CS, "CT").put(
+        tags::SCHEDULED_PROCEDURE_STEP_START_DATE,
+        VR::DA,
+        today,
+    );
+    let item = DataSetBuilder::new()
+        .put(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.3.1")
+        .put(tags::PATIENT_ID, VR::LO, "4711")
+        .put_items(tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE, vec![step]);
+    let item = item.encode(TransferSyntax::ExplicitVrLittleEndian).unwrap();
+    let mut script = vec![
+        Step::Accept(Acceptance::default()),
+        Step::AwaitRequest,
+        Step::Match(0xFF00, Identifier::Raw(item.bytes().to_vec())),
+    ];
+    script.extend(end);
+    FakePeer::start(script)
+}
+
+/// Case: a worklist fails after some of its items
+#[test]
+fn what_a_worklist_gave_before_it_failed_is_used_and_called_a_part() {
+    for (end, why) in [
+        (Step::End(0xA700, "DOE^JANE"), Some("ended with A700")),
+        (Step::End(0xFE00, ""), Some("ended with FE00")),
+        (Step::Abort, Some("abort")),
+        (Step::End(0xB000, ""), Some("ended with B000")),
+        (Step::End(0, "well done"), None),
+    ] {
+        let worklist = one_item_and(vec![end]);
+        let mut configuration = Configuration::default();
+        configuration.stations = vec![station("RIS", worklist.port)];
+        let question = WorklistQuestion {
+            days: DateRange::parse("today", jiff::ZonedDateTime::now().date()).unwrap(),
+            modalities: Vec::new(),
+            scheduled_station: None,
+        };
+        let tls = LinkTls::of(&configuration);
+        let asked = ask_worklist(&configuration, &configuration.stations[0], &tls, &question);
+        let found = block_on(asked).unwrap();
+        assert_eq!(found.studies.len(), 1, "{found:#?}");
+        match (&found.partial, why) {
+            (Some(told), Some(why)) => assert!(told.contains(why) && !told.contains("DOE"), "{told}"),
+            (told, why) => assert_eq!(told.as_deref(), why),
+        }
+    }
+}
+
+/// Case: a worklist fails after some of its items
+#[test]
+fn a_prefetch_by_a_worklist_that_failed_is_partial() {
+    let worklist = one_item_and(vec![Step::End(0xA700, "")]);
+    let env = local_cluster();
+    let port = worklist.port.to_string();
+    env.impaxlink(&[
+        "station",
+        "add",
+        "RIS",
+        "--ae-title",
+        "RIS",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ])
+    .success();
+    let run = env.impaxlink(&[
+        "prefetch",
+        "--worklist",
+        "today",
+        "--worklist-station",
+        "RIS",
+        "-q",
+    ]);
+    run.exits(3);
+    assert!(
+        run.stderr
+            .contains("the worklist of RIS may lack items: ended with A700"),
+        "{run:#?}"
+    );
+    assert_eq!(run.stderr.lines().count(), 1, "{run:#?}");
 }

@@ -102,18 +102,7 @@ async fn occasions(
         scheduled_station: args.scheduled_station.clone(),
     };
     let worklist = ask_worklist(configuration, station, &LinkTls::of(configuration), &question).await?;
-    let name = &station.name;
-    if worklist.is_truncated {
-        outcome
-            .incomplete
-            .push(format!("the worklist of {name} has more than is taken of it"));
-    }
-    if worklist.dropped > 0 {
-        let dropped = worklist.dropped;
-        outcome.incomplete.push(format!(
-            "{dropped} items of the worklist of {name} could not be used"
-        ));
-    }
+    outcome.incomplete.extend(worklist.shortfalls(&station.name));
     Ok(worklist.studies.iter().map(Occasion::scheduled).collect())
 }
 

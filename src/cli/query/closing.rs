@@ -15,6 +15,8 @@ pub struct Closing {
     summary: String,
     /// Station, outcome and what there is to say, for each station that is of interest.
     lines: Vec<[String; 3]>,
+    /// The stations that did not answer in full, and why, for the one line with `--quiet`.
+    missing: Vec<String>,
     /// Lines that are of interest only when asked to say more.
     further: Vec<[String; 3]>,
     is_all_well: bool,
@@ -50,7 +52,7 @@ impl Closing {
             let is_unverified = !entry.unverified_keys.is_empty() && entry.matches > 0;
             // With a limit it is what the caller wanted; who presses Ctrl-C wants to know for whom they had waited.
             let is_wanted = entry.outcome == Outcome::Cancelled && cut == Some(Cut::Limit);
-            !is_wanted && (!entry.is_complete() || entry.detail.is_some() && is_told || is_unverified)
+            !is_wanted && (!entry.is_complete() || entry.shown_detail().is_some() && is_told || is_unverified)
         };
         let (of_interest, others): (Vec<&LedgerEntry>, Vec<&LedgerEntry>) =
             entries().partition(is_of_interest);
@@ -73,6 +75,7 @@ impl Closing {
         };
         Closing {
             summary: format!("{found} from {from}.{word}{end}"),
+            missing: of_interest.iter().filter_map(|entry| missing(entry)).collect(),
             lines: of_interest.into_iter().map(line).collect(),
             further: others.into_iter().map(line).collect(),
             is_all_well: word.is_empty(),
@@ -83,12 +86,7 @@ impl Closing {
     pub fn tell(&self, ui: &Ui) {
         if ui.is_quiet() {
             if !self.is_all_well {
-                let stations = self
-                    .lines
-                    .iter()
-                    .map(|[station, outcome, _]| format!("{station} {outcome}"));
-                let stations: Vec<String> = stations.collect();
-                ui.warning(format!("{} {}", self.summary, stations.join(", ")).trim_end());
+                ui.warning(format!("{} {}", self.summary, self.missing.join(", ")).trim_end());
             }
             return;
         }
@@ -115,6 +113,15 @@ fn gave_something(entry: &LedgerEntry) -> bool {
     entry.matches > 0 || matches!(entry.outcome, Outcome::Searched | Outcome::Truncated)
 }
 
+/// What became of a station that did not answer in full, and why, without its comment: that may hold patient data.
+fn missing(entry: &LedgerEntry) -> Option<String> {
+    let why = entry.detail.as_ref().map(|detail| format!(" ({detail})"));
+    (!entry.is_complete()).then(|| {
+        let (station, outcome) = (&entry.station, entry.outcome.as_str());
+        format!("{station} {outcome}{}", why.unwrap_or_default())
+    })
+}
+
 fn line(entry: &LedgerEntry) -> [String; 3] {
     let mut parts: Vec<String> = Vec::new();
     if entry.outcome == Outcome::Searched || entry.matches > 0 {
@@ -122,7 +129,7 @@ fn line(entry: &LedgerEntry) -> [String; 3] {
         let noun = if entry.matches == 1 { "match" } else { "matches" };
         parts.push(format!("{} {noun} in {millis} ms", entry.matches));
     }
-    parts.extend(entry.detail.clone());
+    parts.extend(entry.shown_detail());
     if !entry.unverified_keys.is_empty() && entry.matches > 0 {
         parts.push(format!(
             "not to be verified, as they did not come back: {}",

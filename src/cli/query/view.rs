@@ -107,7 +107,7 @@ pub struct EntryView<'a> {
     dicom_status: Option<String>,
     unverified_keys: &'a [String],
     retry_at: Option<Timestamp>,
-    detail: Option<&'a str>,
+    detail: Option<String>,
 }
 
 /// A line of ndjson: a study at first sight.
@@ -299,7 +299,7 @@ impl<'a> EntryView<'a> {
             dicom_status: entry.dicom_status.map(|status| format!("{status:04X}")),
             unverified_keys: &entry.unverified_keys,
             retry_at: entry.retry_at,
-            detail: entry.detail.as_deref(),
+            detail: entry.shown_detail(),
         }
     }
 }

@@ -11,8 +11,8 @@ use clap::ValueEnum;
 use super::switches::Switches;
 use crate::cli::value;
 use crate::model::{
-    AeTitle, CharacterSet, ClusterName, Description, Fingerprint, Issuer, Kind, OnPartial, Station, Syntax,
-    UpdatesDirection, parse_duration,
+    AeTitle, CharacterSet, ClusterName, Description, Fingerprint, Issuer, Kind, OnPartial, Station,
+    SuccessComment, Syntax, UpdatesDirection, parse_duration,
 };
 
 /// A field that may be empty, as given: a value, or nothing to clear it.
@@ -82,6 +82,14 @@ enum OnPartialArg {
     Default,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SuccessCommentArg {
+    /// Nothing: the comment is shown
+    Notice,
+    /// That the answer is partial
+    Partial,
+}
+
 /// The fields of a station that `add` and `set` share.
 #[derive(Debug, clap::Args)]
 pub struct Fields {
@@ -133,6 +141,9 @@ pub struct Fields {
     /// What its own partial queries end with
     #[arg(long, value_enum)]
     on_partial: Option<OnPartialArg>,
+    /// What its comment beside success says of its answer
+    #[arg(long, value_enum)]
+    success_comment: Option<SuccessCommentArg>,
     /// Which way updates flow
     #[arg(long, value_enum)]
     updates_direction: Option<DirectionArg>,
@@ -168,6 +179,12 @@ impl Fields {
                 OnPartialArg::Success => Some(OnPartial::Success),
                 OnPartialArg::Failure => Some(OnPartial::Failure),
                 OnPartialArg::Default => None,
+            };
+        }
+        if let Some(comment) = self.success_comment {
+            station.success_comment = match comment {
+                SuccessCommentArg::Notice => SuccessComment::Notice,
+                SuccessCommentArg::Partial => SuccessComment::Partial,
             };
         }
         replace(&mut station.cluster, &self.cluster);

@@ -61,7 +61,7 @@ pub fn run(ui: &mut Ui, args: ListArgs) -> anyhow::Result<ExitStatus> {
 }
 
 fn csv(ui: &mut Ui, stations: &[Station]) -> anyhow::Result<()> {
-    const FIELDS: [&str; 28] = [
+    const FIELDS: [&str; 29] = [
         "name",
         "ae_title",
         "host",
@@ -90,6 +90,7 @@ fn csv(ui: &mut Ui, stations: &[Station]) -> anyhow::Result<()> {
         "suspended_until",
         "tls",
         "tls_fingerprints",
+        "success_comment",
     ];
     let documents = stations
         .iter()

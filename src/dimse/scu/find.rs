@@ -49,6 +49,8 @@ pub enum FindEvent {
     },
     /// A match whose identifier may not be read. What follows is not affected.
     MalformedMatch(Malformed),
+    /// The final response had a data set, where none may be: it may have been meant as a match. The end follows.
+    MisplacedMatch,
     /// The final response. There is nothing after it.
     Done(FindEnd),
 }
@@ -87,6 +89,9 @@ impl Find<'_> {
             offending_elements: message.command.offending_elements,
         };
         self.end = Some(end.clone());
+        if message.data_set.is_some_and(|data_set| !data_set.is_empty()) {
+            return Ok(FindEvent::MisplacedMatch);
+        }
         Ok(FindEvent::Done(end))
     }
 

@@ -13,9 +13,10 @@ use super::meant::Meant;
 use super::rows::Rows;
 use super::station_of;
 use super::withheld::Withheld;
-use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, uids};
+use crate::dimse::{DataSet, FindEnd, FindRequest, FindResponder, Status, uids};
 use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
+use crate::link::linked_syntax::UnansweredStation;
 use crate::link::policy::Target;
 use crate::link::{Answer, ConflictLog, Ended, Event, LinkedQuery};
 use crate::model::{ConflictPath, LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
@@ -141,7 +142,10 @@ impl<'a> Answering<'a> {
                     }
                 }
                 Some(Event::Ended(ended)) => self.end(*ended),
-                None => return self.finish(),
+                None => {
+                    self.give_unanswered(responder).await;
+                    return self.finish();
+                }
             }
         }
     }
@@ -271,6 +275,20 @@ impl<'a> Answering<'a> {
             note(self.service, station, report);
         }
         self.ledger.push((target, entry));
+    }
+
+    /// Gives a linked caller that asks for it the stations that did not answer in full, as the last pending response.
+    async fn give_unanswered(&self, responder: &FindResponder) {
+        let entries = self.ledger.iter().map(|(_, entry)| entry);
+        let stations: Vec<UnansweredStation> = entries.filter_map(UnansweredStation::of).collect();
+        if !self.asked.asks_for_unanswered || stations.is_empty() || self.cut == Some(Cut::Cancelled) {
+            return;
+        }
+        let written = UnansweredStation::to_builder(&stations).encode(self.rows.transfer_syntax());
+        if let Ok(identifier) = written {
+            // The comment of the final response says so as well, and a caller that is gone misses both.
+            let _ = responder.give(Status::PENDING, identifier).await;
+        }
     }
 
     fn finish(mut self) -> Answered {

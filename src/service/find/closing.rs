@@ -5,7 +5,7 @@
 //! first, then the names that fit.
 
 use crate::dimse::{FindEnd, Status};
-use crate::link::completeness::{Completeness, completeness};
+use crate::link::completeness::{Completeness, completeness, has_answered};
 use crate::link::policy::Role;
 use crate::model::{LedgerEntry, OnPartial};
 
@@ -69,7 +69,7 @@ pub(in crate::service) fn missing(ledger: &[(Role, LedgerEntry)]) -> String {
         .map(|(_, entry)| entry)
         .filter(|entry| !entry.is_complete())
         .collect();
-    let is_in_part = missing.iter().all(|entry| entry.matches > 0);
+    let is_in_part = missing.iter().all(|entry| has_answered(entry));
     let how = if is_in_part {
         "answered in part"
     } else {

@@ -52,6 +52,8 @@ pub(super) struct Asked {
     pub(super) returned: Vec<(Tag, VR)>,
     /// The elements of the linked syntax that are to be returned, where that is spoken.
     pub(super) linked: Vec<LinkedElement>,
+    /// Whether the caller asks which stations did not answer.
+    pub(super) asks_for_unanswered: bool,
     /// The status of its matches: FF00 or FF01.
     pub(super) pending: Status,
 }
@@ -81,6 +83,7 @@ impl Asked {
                 },
                 returned: Vec::new(),
                 linked: Vec::new(),
+                asks_for_unanswered: false,
                 pending: Status::PENDING,
             },
             block: is_linked.then(BlockReader::default),
@@ -195,6 +198,7 @@ impl Reading {
     /// Takes an element of the linked syntax. Those that are not known are passed over, and but for the global patient
     /// ID none is a key to match by.
     fn take_linked(&mut self, known: Option<LinkedElement>, element: &Element<'_>) {
+        self.asked.asks_for_unanswered |= known == Some(LinkedElement::UnansweredStations);
         let Some(known) = known.filter(|known| LinkedElement::OF_STUDY.contains(known)) else {
             return;
         };

@@ -134,6 +134,7 @@ mod tests {
             },
             returned: Vec::new(),
             linked: Vec::new(),
+            asks_for_unanswered: false,
             pending: Status::PENDING,
         }
     }

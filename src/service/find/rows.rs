@@ -56,6 +56,11 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// The transfer syntax of all rows.
+    pub(super) fn transfer_syntax(&self) -> TransferSyntax {
+        self.syntax
+    }
+
     /// The row of an answer, or of one of the rows below it.
     pub(super) fn row(
         &self,
@@ -273,6 +278,7 @@ mod tests {
             query: Query::default(),
             returned: returned.to_vec(),
             linked: Vec::new(),
+            asks_for_unanswered: false,
             pending: Status::PENDING,
         }
     }

@@ -127,7 +127,7 @@ pub fn tell(ui: &mut Ui, study: &Uid, views: &[HolderView<'_>], asked: &Asked) -
 }
 
 fn missing(entry: &LedgerEntry) -> String {
-    let detail = entry.detail.as_deref().map(|detail| format!(": {detail}"));
+    let detail = entry.shown_detail().map(|detail| format!(": {detail}"));
     format!(
         "{} {}{}",
         entry.station,

@@ -193,6 +193,7 @@ async fn ask(port: u16, calling: &str, identifier: DataSetBuilder) -> Result<(Ve
         match find.next(PATIENCE).await? {
             FindEvent::Match { identifier, .. } => rows.push(identifier),
             FindEvent::MalformedMatch(malformed) => panic!("{malformed}"),
+            FindEvent::MisplacedMatch => panic!("a data set on the final response"),
             FindEvent::Done(end) => break end.status.0,
         }
     };

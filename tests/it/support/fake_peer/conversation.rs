@@ -156,7 +156,7 @@ impl Conversation<'_> {
         self.contexts = accepted.map(|it| (it.id, it.transfer_syntax.clone())).collect();
         let user_variables = vec![
             UserVariableItem::MaxLength(acceptance.max_pdu),
-            UserVariableItem::ImplementationClassUID("2.25.1".into()),
+            UserVariableItem::ImplementationClassUID(acceptance.implementation_class_uid.into()),
             UserVariableItem::ImplementationVersionName("FAKE_PEER".into()),
         ];
         self.send(&[Pdu::AssociationAC(AssociationAC {

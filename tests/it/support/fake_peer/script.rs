@@ -74,6 +74,8 @@ pub struct Acceptance {
     pub max_pdu: u32,
     /// Accepts each context with this transfer syntax, whether it was proposed or not.
     pub forced_transfer_syntax: Option<&'static str>,
+    /// What it says it is an implementation of.
+    pub implementation_class_uid: &'static str,
 }
 
 impl Default for Acceptance {
@@ -83,6 +85,7 @@ impl Default for Acceptance {
             transfer_syntaxes: vec![uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN],
             max_pdu: 16_384,
             forced_transfer_syntax: None,
+            implementation_class_uid: "2.25.1",
         }
     }
 }
