@@ -128,6 +128,15 @@ pub struct ConflictAcknowledged {
     pub stations: Vec<StationName>,
 }
 
+/// The machine's clock was taken for right by a person, wherever it had jumped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockRebased {
+    /// How far the newest revision was ahead, in milliseconds, where that was too far.
+    pub newest_ahead_ms: Option<u64>,
+    /// How far the clock had jumped ahead, in milliseconds, where it had.
+    pub jumped_ahead_ms: Option<u64>,
+}
+
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -150,6 +159,8 @@ pub enum Event {
     Hl7Dropped(Hl7Dropped),
     /// A study conflict was acknowledged.
     ConflictAcknowledged(ConflictAcknowledged),
+    /// The machine's clock was taken for right.
+    ClockRebased(ClockRebased),
 }
 
 /// The kind of an [`Event`], as a word.
@@ -170,6 +181,8 @@ pub enum EventKind {
     Hl7Dropped,
     /// A study conflict that was acknowledged.
     ConflictAcknowledged,
+    /// The machine's clock was taken for right.
+    ClockRebased,
 }
 
 impl EventKind {
@@ -183,6 +196,7 @@ impl EventKind {
             EventKind::Expired => "expired",
             EventKind::Hl7Dropped => "hl7_dropped",
             EventKind::ConflictAcknowledged => "conflict_acknowledged",
+            EventKind::ClockRebased => "clock_rebased",
         }
     }
 }
@@ -308,6 +322,7 @@ impl AuditRecord {
             Event::Update(record) => (EventKind::Update, None, serde_json::to_string(record)?),
             Event::Expired(expired) => (EventKind::Expired, None, serde_json::to_string(expired)?),
             Event::Hl7Dropped(dropped) => (EventKind::Hl7Dropped, None, serde_json::to_string(dropped)?),
+            Event::ClockRebased(rebased) => (EventKind::ClockRebased, None, serde_json::to_string(rebased)?),
             Event::ConflictAcknowledged(acknowledged) => (
                 EventKind::ConflictAcknowledged,
                 None,
@@ -361,6 +376,7 @@ impl AuditRecord {
             (EventKind::Update, _) => Ok(Event::Update(serde_json::from_str(&self.detail)?)),
             (EventKind::Expired, _) => Ok(Event::Expired(serde_json::from_str(&self.detail)?)),
             (EventKind::Hl7Dropped, _) => Ok(Event::Hl7Dropped(serde_json::from_str(&self.detail)?)),
+            (EventKind::ClockRebased, _) => Ok(Event::ClockRebased(serde_json::from_str(&self.detail)?)),
             (EventKind::ConflictAcknowledged, _) => {
                 Ok(Event::ConflictAcknowledged(serde_json::from_str(&self.detail)?))
             }

@@ -23,6 +23,9 @@ pub(super) fn judge(
     judge_generation(items, review);
     judge_listen(items, review, ours);
     judge_store(items, review.store_mode);
+    for trouble in &review.clock {
+        items.warn("clock", trouble, "man impaxlink-updates-rebase-clock");
+    }
     let settings = &review.configuration.settings;
     if !review
         .configuration

@@ -74,6 +74,8 @@ pub struct Review {
     pub service: ServiceState,
     /// The permissions of the store's file, where they are known.
     pub store_mode: Option<u32>,
+    /// What is wrong with the clock of changes, a sentence each.
+    pub clock: Vec<String>,
     /// The stations to review; none means the archive stations and all linked stations. One that is suspended is asked
     /// where it is named here.
     pub stations: Vec<StationName>,

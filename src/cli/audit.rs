@@ -13,8 +13,8 @@ use super::table::Columns;
 use super::time::local_time;
 use super::value;
 use super::view::{AuditView, Document, Items};
-use crate::audit::{AuditRecord, Event, Hash, PatientsLinked, UpdateAct, UpdateRecord};
-use crate::store::{Access, AuditFilter};
+use crate::audit::{AuditRecord, Event, EventKind, Hash, PatientsLinked, UpdateAct, UpdateRecord};
+use crate::store::{Access, AuditFilter, KindHead};
 
 /// See who changed what, and prove that the record is whole.
 #[derive(Debug, Subcommand)]
@@ -35,10 +35,11 @@ pub enum AuditCommand {
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
     },
-    /// Prove that no record was edited, removed or inserted, and print the newest hash
+    /// Prove that no record and no row of the configuration was edited, removed or inserted
     ///
-    /// Keep the printed hash elsewhere: with --expect it later proves that the chain was neither cut at its end nor
-    /// made anew.
+    /// Follows the chain, compares the records of each kind with their count, and compares the configuration that the
+    /// records yield with the tables. Prints the newest hash and the counts. Keep the hash elsewhere: with --expect it
+    /// later proves that the chain was not made anew, counts included.
     #[command(after_help = "Examples:\n  \
         impaxlink audit verify\n  \
         impaxlink audit verify --expect 5f1c… --json")]
@@ -155,6 +156,7 @@ fn what(record: &AuditRecord) -> String {
                 expired.instances
             )
         }
+        Ok(Event::ClockRebased(_)) => "the machine's clock taken for right".to_owned(),
         Ok(Event::ConflictAcknowledged(acknowledged)) => {
             let stations: Vec<&str> = acknowledged.stations.iter().map(|name| name.as_str()).collect();
             format!(
@@ -213,6 +215,15 @@ fn update_sentence(record: &UpdateRecord) -> String {
 struct VerificationView {
     records: u64,
     head: Hash,
+    kinds: Vec<KindView>,
+}
+
+/// The records of one kind.
+#[derive(Debug, Serialize)]
+struct KindView {
+    kind: EventKind,
+    records: u64,
+    head: Hash,
 }
 
 fn verify(ui: &mut Ui, expect: Option<Hash>) -> anyhow::Result<ExitStatus> {
@@ -220,6 +231,11 @@ fn verify(ui: &mut Ui, expect: Option<Hash>) -> anyhow::Result<ExitStatus> {
     let view = VerificationView {
         records: verification.records,
         head: verification.head,
+        kinds: verification
+            .kinds
+            .into_iter()
+            .map(|KindHead { kind, records, head }| KindView { kind, records, head })
+            .collect(),
     };
     match ui.format() {
         Format::Json | Format::Ndjson => ui.json(&Document::new(view))?,
@@ -228,7 +244,14 @@ fn verify(ui: &mut Ui, expect: Option<Hash>) -> anyhow::Result<ExitStatus> {
             [[view.records.to_string(), view.head.to_string()]],
         )?,
         Format::DicomJson => return Err(ui.refuse_format()),
-        Format::Table => ui.line(&format!("{} records, whole; head {}", view.records, view.head))?,
+        Format::Table => {
+            let of_kind = |of: &KindView| format!("; {} {}", of.records, of.kind.as_str());
+            let kinds: String = view.kinds.iter().map(of_kind).collect();
+            ui.line(&format!(
+                "{} records, whole; head {}{kinds}",
+                view.records, view.head
+            ))?;
+        }
     }
     Ok(ExitStatus::Done)
 }

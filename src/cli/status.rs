@@ -18,12 +18,14 @@ use super::reload::saved_by;
 use super::station::list::{address, state};
 use super::table::Columns;
 use super::time::{age, moment};
+use super::updates::clock::sentences;
 use super::view::Document;
 use super::{Format, change};
 use crate::model::{Configuration, Kind, Station, StationName, relay_targets};
 use crate::service::control::{self, ControlError, ServiceStatus};
 use crate::store::{
-    Access, Hl7Counts, JobCounts, LinkHealth, PullCounts, QueueLength, RelayPeer, SavedGeneration, Store,
+    Access, ClockTrouble, Hl7Counts, JobCounts, LinkHealth, PullCounts, QueueLength, RelayPeer,
+    SavedGeneration, Store,
 };
 
 /// Show the service, the generations saved and in force, and each link's health.
@@ -85,6 +87,7 @@ struct Known {
     relay: BTreeMap<StationName, RelayPeer>,
     pulls: PullCounts,
     hl7: Hl7Counts,
+    clock: ClockTrouble,
     conflicts: u64,
 }
 
@@ -102,6 +105,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
         relay: store.relay_peers()?,
         pulls: store.pull_counts()?,
         hl7: store.hl7_counts()?,
+        clock: store.clock_trouble()?,
         conflicts: store.conflict_count()?,
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
@@ -166,6 +170,8 @@ impl Picture {
             listen: service.map(|service| service.listen.to_string()),
             associations: service.map(|service| service.associations),
             ending: service.is_some_and(|service| service.ending),
+            newest_revision_ahead_ms: self.saved.clock.newest_ahead.map(milliseconds),
+            clock_jumped_ahead_ms: self.saved.clock.jumped_ahead.map(milliseconds),
             store_lost: service.and_then(|service| service.store_lost.clone()),
             reload_refused: service.and_then(|service| Some(service.refused.as_ref()?.reason.clone())),
             links: self.links().map(|station| self.link_view(station)).collect(),
@@ -236,6 +242,7 @@ impl Picture {
             .chain(self.update_queues())
             .chain(self.pulls())
             .chain(self.hl7_messages())
+            .chain(sentences(&self.saved.clock))
         {
             let is_lost = self.lost_store().as_ref() == Some(&line);
             let shown = if is_lost {
@@ -413,6 +420,7 @@ impl Picture {
         troubles.extend(self.conflicts());
         troubles.extend(self.prefetch_queue().filter(|_| self.saved.prefetch.failed > 0));
         troubles.extend(self.hl7_messages().filter(|_| self.saved.hl7.failed > 0));
+        troubles.extend(sentences(&self.saved.clock));
         let relay = self.updates();
         let is_stuck = |station: &Station| self.updates_detail(station).is_some();
         if relay.parked > 0 || self.saved.configuration.linked_stations().any(is_stuck) {
@@ -435,6 +443,10 @@ impl Picture {
             let _ = writeln!(io::stderr().lock(), "{}", troubles.join("; "));
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn uptime(since: Timestamp, now: Timestamp) -> String {

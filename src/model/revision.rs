@@ -1,8 +1,8 @@
 //! When a change was made, so that all clusters put changes in the same order: a hybrid logical clock.
 //!
 //! Invariants: revisions sort as their text does (16 lowercase hex digits of Unix milliseconds, `.`, 8 of a counter). A
-//! [`Clock`] never gives the same revision twice, and each one is later than all it has given or seen, whatever the
-//! machine's clock does. Where the last revision is kept is `store`'s.
+//! [`Clock`] gives revisions that are later than all it has given or seen, except those further ahead of the time
+//! than its bound: a machine's clock that was a day ahead does not drag it along. Where the last revision is kept is `store`'s.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,6 +31,11 @@ impl Revision {
     pub fn is_too_far_ahead(self, now: Timestamp, limit: Duration) -> bool {
         let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.milliseconds > unix_milliseconds(now).saturating_add(limit)
+    }
+
+    /// How far it is in the future of `now`; zero where it is not.
+    pub fn ahead_of(self, now: Timestamp) -> Duration {
+        Duration::from_millis(self.milliseconds.saturating_sub(unix_milliseconds(now)))
     }
 
     fn next(self) -> Self {
@@ -90,15 +95,17 @@ impl From<Revision> for String {
 }
 
 /// Gives revisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
     last: Option<Revision>,
+    max_ahead: Duration,
 }
 
 impl Clock {
-    /// A clock that goes on after the last revision given or seen; `None` where there was none yet.
-    pub fn resume(last: Option<Revision>) -> Self {
-        Clock { last }
+    /// A clock that goes on after the last revision given or seen, `None` where there was none yet, unless that is further
+    /// ahead of the time than `max_ahead`.
+    pub fn resume(last: Option<Revision>, max_ahead: Duration) -> Self {
+        Clock { last, max_ahead }
     }
 
     /// The last revision given or seen, to be kept for the next start.
@@ -106,24 +113,34 @@ impl Clock {
         self.last
     }
 
-    /// The next revision.
-    pub fn tick(&mut self, now: Timestamp) -> Revision {
+    /// The next revision, for a change that knows of `known`: it is later than that, however far ahead that is.
+    pub fn tick(&mut self, now: Timestamp, known: Option<Revision>) -> Revision {
         let of_machine = Revision {
             milliseconds: unix_milliseconds(now),
             counter: 0,
         };
-        let next = match self.last {
+        let last = self
+            .last
+            .filter(|last| !last.is_too_far_ahead(now, self.max_ahead));
+        let next = match last {
             Some(last) if last >= of_machine => last.next(),
             _ => of_machine,
         };
         self.last = Some(next);
-        next
+        match known {
+            Some(known) if known >= next => {
+                self.observe(known.next(), now);
+                known.next()
+            }
+            _ => next,
+        }
     }
 
-    /// Takes note of a revision of another cluster's: what is given next is later. One that is too far ahead must not
-    /// come here, or it would drag this clock along.
-    pub fn observe(&mut self, revision: Revision) {
-        self.last = self.last.max(Some(revision));
+    /// Takes note of a revision: what is given next is later, unless it is too far ahead.
+    pub fn observe(&mut self, revision: Revision, now: Timestamp) {
+        if !revision.is_too_far_ahead(now, self.max_ahead) {
+            self.last = self.last.max(Some(revision));
+        }
     }
 }
 
@@ -132,6 +149,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const BOUND: Duration = Duration::from_secs(300);
 
     fn moment(milliseconds: i64) -> Timestamp {
         Timestamp::from_millisecond(milliseconds).unwrap()
@@ -148,13 +167,13 @@ mod tests {
 
         #[test]
         fn a_clock_only_goes_forward(steps in prop::collection::vec((0_i64..1_000, any::<bool>()), 1..50)) {
-            let mut clock = Clock::default();
+            let mut clock = Clock::resume(None, BOUND);
             let mut last = None;
             for (at, restarts) in steps {
                 if restarts {
-                    clock = Clock::resume(clock.last());
+                    clock = Clock::resume(clock.last(), BOUND);
                 }
-                let given = clock.tick(moment(at));
+                let given = clock.tick(moment(at), None);
                 prop_assert!(Some(given) > last);
                 last = Some(given);
             }
@@ -163,13 +182,32 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_followed() {
-        let mut clock = Clock::default();
+        let mut clock = Clock::resume(None, Duration::MAX);
         let seen: Revision = "00000000000f4240.ffffffff".parse().unwrap();
-        clock.observe(seen);
-        let next = clock.tick(moment(0));
+        clock.observe(seen, moment(0));
+        let next = clock.tick(moment(0), None);
         assert_eq!(next.to_string(), "00000000000f4241.00000000");
-        clock.observe(seen);
-        assert!(clock.tick(moment(0)) > next);
+        clock.observe(seen, moment(0));
+        assert!(clock.tick(moment(0), None) > next);
+    }
+
+    /// Case: the clock jumped ahead and back
+    #[test]
+    fn what_is_too_far_ahead_is_followed_by_those_alone_that_know_of_it() {
+        let day = 86_400_000;
+        let mut clock = Clock::resume(None, BOUND);
+        let ahead = clock.tick(moment(day), None);
+        let mut clock = Clock::resume(clock.last(), BOUND);
+        let back = clock.tick(moment(5), None);
+        assert_eq!(back.at(), Some(moment(5)));
+        let knowing = clock.tick(moment(6), Some(ahead));
+        assert!(knowing > ahead);
+        assert_eq!(
+            knowing.ahead_of(moment(6)).as_millis(),
+            u128::try_from(day - 6).unwrap()
+        );
+        let other = clock.tick(moment(6), None);
+        assert!(other > back && other < ahead);
     }
 
     #[test]

@@ -171,6 +171,15 @@ pub struct StudyState {
 }
 
 impl StudyState {
+    /// The last revision that is known of in any field.
+    pub fn newest(&self) -> Option<Revision> {
+        let registers = self.registers.values();
+        registers
+            .flat_map(|register| register.seen.values())
+            .max()
+            .copied()
+    }
+
     /// The value of a field; empty where it was cleared, `None` where nobody has ever said one.
     pub fn value(&self, field: StateField) -> Option<&FieldValue> {
         self.write(field).map(|write| &write.value)

@@ -1,7 +1,7 @@
-//! The audit's table: records are appended, listed and verified, never changed.
+//! The audit's table: records are appended and listed, never changed.
 //!
 //! Invariant: what is appended follows the record that is last in the same transaction. How records are chained is
-//! `audit`'s.
+//! `audit`'s; whether they are whole, `audit_verification`'s.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use super::configuration::unreadable;
 use super::{Store, StoreError, configuration};
 use crate::audit::{Attribution, AuditRecord, Disclosure, Event, EventKind, Hash};
-use crate::model::{Generation, Uid};
+use crate::model::Uid;
 
 /// The columns that [`record`] reads, in its order.
 pub(super) const RECORD_COLUMNS: &str =
@@ -26,61 +26,6 @@ pub struct AuditFilter {
     pub before: Option<u64>,
     /// At most so many, the newest; `None` for all, which may be more than fits in memory.
     pub limit: Option<u32>,
-}
-
-/// A chain that was found whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verification {
-    /// How many records it has.
-    pub records: u64,
-    /// The hash of the last one, or the genesis value; worth noting elsewhere, for a later `--expect`.
-    pub head: Hash,
-}
-
-/// Where the chain is broken, and how.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("audit record {sequence}: {what}")]
-pub struct Broken {
-    /// The first place at which it shows.
-    pub sequence: u64,
-    /// How.
-    pub what: Break,
-}
-
-/// How a chain is broken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Break {
-    /// The record is not what its hash was made of.
-    #[error("it was edited")]
-    Edited,
-    /// The place in the chain is empty, and later ones are not.
-    #[error("it was removed")]
-    Removed,
-    /// It does not follow the record that is before it now.
-    #[error("it does not follow the record before it: one was removed, inserted or replaced there")]
-    Detached,
-    /// The newest generation has no record, or one that was never saved has.
-    #[error("the records end with generation {recorded}, the configuration is of generation {saved}")]
-    Ends {
-        /// The last generation that has a record.
-        recorded: Generation,
-        /// The generation of the configuration.
-        saved: Generation,
-    },
-    /// The hash that was noted earlier is not in the chain.
-    #[error("no record has the expected hash {0}: the chain was cut or made anew")]
-    Unexpected(Hash),
-}
-
-/// Why the chain was not found whole.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// It is broken.
-    #[error(transparent)]
-    Broken(#[from] Broken),
-    /// It can't be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl Store {
@@ -113,14 +58,6 @@ impl Store {
         let event = Event::Disclosure(disclosure.clone());
         self.write_without_sync(|connection| append(connection, &self.cluster_uid, attribution, &event))
     }
-
-    /// Follows the whole chain, in memory that does not grow with it. With `expect`, a hash noted earlier must be that of
-    /// a record (or the genesis value): so a chain that was cut before it or made anew is found out.
-    pub fn verify_audit(&self, expect: Option<&Hash>) -> Result<Verification, VerifyError> {
-        let snapshot = self.begin_read()?;
-        let verified = follow(&snapshot, &self.cluster_uid, expect);
-        Ok(self.sqlite(verified)??)
-    }
 }
 
 /// Appends the record of `event` to the chain.
@@ -146,7 +83,12 @@ pub(super) fn append(
         previous_hash,
     )
     .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    insert(connection, &record)
+    insert(connection, &record)?;
+    // By this the cut end of the chain is found, of whatever kind it was.
+    let sql = "INSERT INTO audit_head (kind, records, hash) VALUES (?1, 1, ?2) \
+        ON CONFLICT DO UPDATE SET records = records + 1, hash = excluded.hash";
+    let head = rusqlite::params![record.kind.as_str(), record.hash.as_bytes()];
+    connection.prepare_cached(sql)?.execute(head).map(drop)
 }
 
 fn insert(connection: &Connection, record: &AuditRecord) -> rusqlite::Result<()> {
@@ -192,82 +134,6 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
     })
 }
 
-fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
+pub(super) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
     row.get::<_, [u8; 32]>(column).map(Hash::from)
-}
-
-fn follow(
-    connection: &Connection,
-    cluster_uid: &Uid,
-    expect: Option<&Hash>,
-) -> rusqlite::Result<Result<Verification, Broken>> {
-    let mut chain = Chain::new(Hash::genesis(cluster_uid), expect);
-    let mut statement =
-        connection.prepare(&format!("SELECT {RECORD_COLUMNS} FROM audit ORDER BY sequence"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if let Err(what) = chain.follow(row) {
-            let sequence = chain.records + 1;
-            return Ok(Err(Broken { sequence, what }));
-        }
-    }
-    let saved = configuration::read_generation(connection)?;
-    Ok(chain.end(saved))
-}
-
-/// How far a chain was followed.
-struct Chain<'a> {
-    records: u64,
-    head: Hash,
-    generation: Generation,
-    expect: Option<&'a Hash>,
-}
-
-impl<'a> Chain<'a> {
-    fn new(genesis: Hash, expect: Option<&'a Hash>) -> Self {
-        Chain {
-            records: 0,
-            head: genesis,
-            generation: 0,
-            expect: expect.filter(|hash| **hash != genesis),
-        }
-    }
-
-    fn follow(&mut self, row: &Row<'_>) -> Result<(), Break> {
-        if row.get::<_, u64>(0).map_err(|_| Break::Edited)? != self.records + 1 {
-            return Err(Break::Removed);
-        }
-        let record = record(row).map_err(|_| Break::Edited)?;
-        if record.computed_hash() != record.hash {
-            return Err(Break::Edited);
-        }
-        if record.previous_hash != self.head {
-            return Err(Break::Detached);
-        }
-        self.records = record.sequence;
-        self.head = record.hash;
-        self.generation = record.generation.unwrap_or(self.generation);
-        self.expect = self.expect.filter(|hash| **hash != self.head);
-        Ok(())
-    }
-
-    fn end(self, saved: Generation) -> Result<Verification, Broken> {
-        let what = match self.expect {
-            Some(hash) => Break::Unexpected(*hash),
-            None if self.generation != saved => Break::Ends {
-                recorded: self.generation,
-                saved,
-            },
-            None => {
-                return Ok(Verification {
-                    records: self.records,
-                    head: self.head,
-                });
-            }
-        };
-        Err(Broken {
-            sequence: self.records + 1,
-            what,
-        })
-    }
 }

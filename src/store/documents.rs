@@ -1,6 +1,7 @@
-//! A configuration as documents, to which recorded changes apply field by field: how history goes back.
+//! A configuration as documents, to which recorded changes apply field by field: how history goes back and is replayed.
 //!
-//! Invariant: taking back the changes of a generation gives the documents of the one before, to the letter.
+//! Invariant: taking back the changes of a generation gives the documents of the one before, to the letter; making them
+//! gives those of the next one.
 
 use std::collections::BTreeMap;
 
@@ -42,58 +43,77 @@ impl Documents {
         })
     }
 
+    /// Makes the changes of one generation: names first, since the others tell of a station under its new one.
+    pub(super) fn apply(&mut self, changes: Vec<Change>) -> rusqlite::Result<()> {
+        let (renames, others): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(is_rename);
+        let new_names = renames
+            .into_iter()
+            .filter_map(|change| match (change.subject, change.before) {
+                (Subject::Station(name), Value::String(former)) => Some((former, name)),
+                _ => None,
+            });
+        self.rename(new_names.collect());
+        let values = others
+            .into_iter()
+            .map(|change| (change.subject, change.field, change.after));
+        self.set(values.collect())
+    }
+
     /// Takes the changes of one generation back, the last one first: a new name is known by until the others of its
     /// station are taken back.
     pub(super) fn take_back(&mut self, changes: Vec<Change>) -> rusqlite::Result<()> {
-        let has_changed = |whole: Subject| changes.iter().any(|change| change.subject == whole);
-        let tables_changed = has_changed(Subject::MappingTables);
-        let set_changed = has_changed(Subject::PrefetchRules);
-        let (renames, others): (Vec<Change>, Vec<Change>) = changes
+        let (renames, others): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(is_rename);
+        let values = others
             .into_iter()
-            .partition(|change| change.field.as_deref() == Some("name"));
-        for change in others {
-            match (change.subject, change.field) {
-                (Subject::Setting(key), _) => match change.before {
-                    Value::String(value) => drop(self.settings.insert(key, value)),
-                    _ => drop(self.settings.remove(&key)),
-                },
-                (Subject::Station(name), None) if change.before.is_null() => {
-                    self.stations.remove(&name);
-                }
-                (Subject::Station(name), None) => drop(self.stations.insert(name, change.before)),
-                (Subject::Station(name), Some(field)) => {
-                    if let Some(Value::Object(document)) = self.stations.get_mut(&name) {
-                        document.insert(field, change.before);
-                    }
-                }
-                (Subject::MappingTables, _) => self.mapping = recorded(change.before, mapping_rules)?,
-                (Subject::PrefetchRules, _) => {
-                    self.prefetch_rules = recorded(change.before, prefetch_rules)?;
-                }
-                // They tell then what differed from the shipped tables of that time.
-                (Subject::MappingRule(_), _) if tables_changed => {}
-                (Subject::PrefetchRule(_), _) if set_changed => {}
-                (Subject::MappingRule(key), field) => {
-                    take_back_rule(&mut self.mapping, key, field, change.before);
-                }
-                (Subject::PrefetchRule(name), field) => {
-                    take_back_rule(&mut self.prefetch_rules, name, field, change.before);
-                }
-            }
-        }
-        self.take_back_names(renames);
+            .map(|change| (change.subject, change.field, change.before));
+        self.set(values.collect())?;
+        let former_names = renames
+            .into_iter()
+            .filter_map(|change| match (change.subject, change.before) {
+                (Subject::Station(name), Value::String(former)) => Some((name, former)),
+                _ => None,
+            });
+        self.rename(former_names.collect());
         Ok(())
     }
 
-    /// All at once, since two stations may have exchanged their names.
-    fn take_back_names(&mut self, renames: Vec<Change>) {
+    /// Gives fields, or whole subjects, these values; null is none.
+    fn set(&mut self, values: Vec<(Subject, Option<String>, Value)>) -> rusqlite::Result<()> {
+        let has_changed = |whole: Subject| values.iter().any(|(subject, _, _)| *subject == whole);
+        let tables_changed = has_changed(Subject::MappingTables);
+        let set_changed = has_changed(Subject::PrefetchRules);
+        for value in values {
+            match value {
+                (Subject::Setting(key), _, Value::String(value)) => drop(self.settings.insert(key, value)),
+                (Subject::Setting(key), _, _) => drop(self.settings.remove(&key)),
+                (Subject::Station(name), None, Value::Null) => drop(self.stations.remove(&name)),
+                (Subject::Station(name), None, station) => drop(self.stations.insert(name, station)),
+                (Subject::Station(name), Some(field), value) => {
+                    if let Some(Value::Object(document)) = self.stations.get_mut(&name) {
+                        document.insert(field, value);
+                    }
+                }
+                (Subject::MappingTables, _, tables) => self.mapping = recorded(tables, mapping_rules)?,
+                (Subject::PrefetchRules, _, rules) => self.prefetch_rules = recorded(rules, prefetch_rules)?,
+                // They tell then what differed from the shipped tables of that time.
+                (Subject::MappingRule(_), _, _) if tables_changed => {}
+                (Subject::PrefetchRule(_), _, _) if set_changed => {}
+                (Subject::MappingRule(key), field, value) => set_rule(&mut self.mapping, key, field, value),
+                (Subject::PrefetchRule(name), field, value) => {
+                    set_rule(&mut self.prefetch_rules, name, field, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From one name to the other; all at once, since two stations may have exchanged their names.
+    fn rename(&mut self, names: Vec<(String, String)>) {
         let mut renamed = Vec::new();
-        for change in renames {
-            if let (Subject::Station(name), Value::String(former)) = (change.subject, change.before)
-                && let Some(mut document) = self.stations.remove(&name)
-            {
-                document["name"] = Value::from(former.as_str());
-                renamed.push((former, document));
+        for (from, to) in names {
+            if let Some(mut document) = self.stations.remove(&from) {
+                document["name"] = Value::from(to.as_str());
+                renamed.push((to, document));
             }
         }
         self.stations.extend(renamed);
@@ -114,11 +134,15 @@ impl Documents {
     }
 }
 
-fn take_back_rule(rules: &mut Option<Rules>, key: String, field: Option<String>, before: Value) {
+fn is_rename(change: &Change) -> bool {
+    change.field.as_deref() == Some("name") && matches!(change.subject, Subject::Station(_))
+}
+
+fn set_rule(rules: &mut Option<Rules>, key: String, field: Option<String>, value: Value) {
     let Some(rules) = rules else {
         return;
     };
-    match (field, before) {
+    match (field, value) {
         (None, Value::Null) => drop(rules.remove(&key)),
         (None, rule) => drop(rules.insert(key, rule)),
         (Some(field), value) => {

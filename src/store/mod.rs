@@ -9,6 +9,7 @@
 //! Start reading at [`Store::open`], then `save`.
 
 mod audit_log;
+mod audit_verification;
 mod configuration;
 mod connection;
 mod copies;
@@ -40,6 +41,7 @@ mod shared;
 mod station_table;
 mod study_conflicts;
 mod study_state;
+mod update_clock;
 mod update_log;
 mod updates;
 mod write;
@@ -48,7 +50,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-pub use audit_log::{AuditFilter, Break, Broken, Verification, VerifyError};
+pub use audit_log::AuditFilter;
+pub use audit_verification::{Break, Broken, KindHead, Verification, VerifyError};
 pub use copies::{Copy, CopyRecord, DeliveredStudy, Purpose, StudyUse};
 pub use cross_reference::{
     CrossReferenceEdit, EditError, KnownPerson, LinkError, LinkOrigin, LinkedIdentity, Which,
@@ -74,6 +77,7 @@ pub use save::{SaveError, Saved};
 pub use shared::SharedStore;
 pub use study_conflicts::{Acknowledgement, KnownConflict, KnownParty};
 pub use study_state::StatedStudy;
+pub use update_clock::ClockTrouble;
 pub use update_log::LoggedUpdate;
 pub use updates::{Applied, Draft, Made, Received};
 

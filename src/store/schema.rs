@@ -31,6 +31,8 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0016_study_conflicts.sql")),
     M::up(include_str!("migrations/0017_writes.sql")),
     M::up(include_str!("migrations/0018_success_comment.sql")),
+    M::up(include_str!("migrations/0019_audit_head.sql")),
+    M::up(include_str!("migrations/0020_clock.sql")),
 ];
 
 /// All migrations, in order.

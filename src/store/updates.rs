@@ -8,15 +8,16 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::configuration::{json, parsed, unreadable};
+use super::configuration::{json, unreadable};
+use super::update_clock::UpdateClock;
 use super::{Store, StoreError, audit_log, configuration, outbox, relay_peers, review_notices, study_state};
 use crate::audit::{Attribution, Event, UpdateAct, UpdateRecord};
 use crate::model::{
-    Clock, Configuration, FieldValue, NewObjects, Objection, ReviewReason, Revision, StateField, StationName,
-    StatusFallsBack, StudyPatient, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD, Uid, Update, relay_targets,
+    Configuration, FieldValue, NewObjects, Objection, ReviewReason, StateField, StationName, StatusFallsBack,
+    StudyPatient, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD, Uid, Update, relay_targets,
 };
 
 /// How many old updates are taken out of the log for each that comes, at most: twice as many go as come.
@@ -162,7 +163,7 @@ pub(super) struct Desk<'c> {
     pub(super) connection: &'c Connection,
     cluster: &'c Uid,
     configuration: Configuration,
-    clock: Clock,
+    clock: UpdateClock,
     now: Timestamp,
     /// Whether who makes a review notice here has looked at the study.
     pub(super) is_person: bool,
@@ -170,29 +171,20 @@ pub(super) struct Desk<'c> {
 
 impl<'c> Desk<'c> {
     fn open(connection: &'c Connection, cluster: &'c Uid) -> rusqlite::Result<Self> {
-        let last: Option<Revision> = connection
-            .prepare_cached("SELECT last FROM update_clock")?
-            .query_row([], |row| parsed(row, 0))
-            .optional()?;
+        let configuration = configuration::read(connection)?;
+        let max_ahead = configuration.settings.duration(UPDATES_MAX_CLOCK_AHEAD);
         Ok(Desk {
             connection,
             cluster,
-            configuration: configuration::read(connection)?,
-            clock: Clock::resume(last),
+            configuration,
+            clock: UpdateClock::read(connection, max_ahead)?,
             now: Timestamp::now(),
             is_person: true,
         })
     }
 
     fn close(self) -> rusqlite::Result<()> {
-        if let Some(last) = self.clock.last() {
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO update_clock (id, last) VALUES (1, ?1) ON CONFLICT DO UPDATE SET last = excluded.last",
-                )?
-                .execute([last.to_string()])?;
-        }
-        Ok(())
+        self.clock.write(self.connection)
     }
 
     /// Makes one change.
@@ -235,7 +227,7 @@ impl<'c> Desk<'c> {
             study: draft.study.clone(),
             patient: draft.patient.clone(),
             origin: self.cluster.clone(),
-            revision: self.clock.tick(self.now),
+            revision: self.clock.tick(state.newest()),
             changes,
             new_objects: draft.new_objects.clone(),
             review: draft.review.clone(),
@@ -253,7 +245,7 @@ impl<'c> Desk<'c> {
         }
         let max_ahead = self.configuration.settings.duration(UPDATES_MAX_CLOCK_AHEAD);
         let objection = match self.configuration.station(from) {
-            Some(sender) => update.objection(sender, self.now, max_ahead),
+            Some(sender) => update.objection(sender, self.clock.now(), max_ahead),
             None => Some(Objection::FlagOff(from.clone())),
         };
         match objection {
@@ -291,7 +283,7 @@ impl<'c> Desk<'c> {
         // Whoever it came from may have lost its word meanwhile.
         let is_due = |(_, from, update): &(i64, Option<StationName>, Update)| {
             let sender = from.as_ref().and_then(|from| self.configuration.station(from));
-            sender.is_some_and(|sender| update.objection(sender, self.now, max_ahead).is_none())
+            sender.is_some_and(|sender| update.objection(sender, self.clock.now(), max_ahead).is_none())
         };
         let due: Vec<_> = parked.into_iter().filter(is_due).take(limit).collect();
         for (sequence, from, update) in &due {

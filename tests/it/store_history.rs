@@ -187,8 +187,18 @@ fn a_chain_cut_at_its_end_is_found_by_a_hash_noted_before() {
     };
     assert_eq!(verdict(cut, None), Err((5, ends)));
     let cut_well = format!("{cut}; UPDATE cluster SET generation = 4");
-    assert_eq!(verdict(&cut_well, None), Ok(4));
-    let found = verdict(&cut_well, Some(|records| records[4].hash));
+    let cut_of_kind = Break::Cut {
+        kind: "configuration".to_owned(),
+        counted: 5,
+        found: 4,
+    };
+    assert_eq!(verdict(&cut_well, None), Err((5, cut_of_kind)));
+    let counts_too = format!(
+        "{cut_well}; UPDATE audit_head SET records = 4, hash = (SELECT hash FROM audit WHERE sequence = 4)"
+    );
+    let tables_too = format!("{counts_too}; UPDATE station SET priority = 4");
+    assert_eq!(verdict(&tables_too, None), Ok(4));
+    let found = verdict(&tables_too, Some(|records| records[4].hash));
     assert!(matches!(found, Err((5, Break::Unexpected(_)))), "{found:?}");
 }
 

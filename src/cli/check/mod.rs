@@ -15,6 +15,7 @@ use clap_complete::ArgValueCompleter;
 use super::error::{ExitStatus, Problem};
 use super::output::Ui;
 use super::station::not_found;
+use super::updates::clock::sentences;
 use super::{change, complete};
 use crate::check::{Item, MoveTest, Outcome, Review, ServiceState};
 use crate::link::EmbeddedArchive;
@@ -77,6 +78,7 @@ pub fn run(ui: &mut Ui, args: CheckArgs) -> anyhow::Result<ExitStatus> {
         tls: LinkTls::of(&configuration),
         archive: EmbeddedArchive::of_store(ui.store_path()),
         service,
+        clock: sentences(&store.clock_trouble()?),
         store_mode: mode(ui.store_path()),
         stations,
         move_test: args.move_test.map(|study_instance_uid| MoveTest {

@@ -18,6 +18,10 @@ pub struct StatusView {
     pub listen: Option<String>,
     pub associations: Option<usize>,
     pub ending: bool,
+    /// How far the newest revision is ahead of the clock, where that is further than is allowed.
+    pub newest_revision_ahead_ms: Option<u64>,
+    /// How far the clock has jumped ahead, where changes do not follow it.
+    pub clock_jumped_ahead_ms: Option<u64>,
     /// What happened to the store of the running service, which it does not use until a reload.
     pub store_lost: Option<String>,
     pub reload_refused: Option<String>,

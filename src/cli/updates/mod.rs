@@ -2,6 +2,7 @@
 //! objects they told of are still to be fetched.
 
 mod act;
+pub mod clock;
 mod list;
 mod pulling;
 pub mod sending;
@@ -27,6 +28,7 @@ pub enum UpdatesCommand {
     Send(sending::SendArgs),
     Pull(pulling::PullArgs),
     Resync(sending::ResyncArgs),
+    RebaseClock(clock::RebaseClockArgs),
 }
 
 /// Runs the subcommand.
@@ -39,5 +41,6 @@ pub fn run(ui: &mut Ui, command: UpdatesCommand) -> anyhow::Result<ExitStatus> {
         UpdatesCommand::Send(args) => sending::send(ui, args),
         UpdatesCommand::Pull(args) => pulling::run(ui, args),
         UpdatesCommand::Resync(args) => sending::resync(ui, args),
+        UpdatesCommand::RebaseClock(args) => clock::run(ui, args),
     }
 }

@@ -34,7 +34,7 @@ impl Cluster {
         Cluster {
             uid: uid(number),
             state: StudyState::default(),
-            clock: Clock::default(),
+            clock: Clock::resume(None, std::time::Duration::MAX),
         }
     }
 
@@ -44,7 +44,7 @@ impl Cluster {
         if changes.is_empty() {
             return None;
         }
-        let revision = self.clock.tick(Timestamp::from_millisecond(at).unwrap());
+        let revision = self.clock.tick(Timestamp::from_millisecond(at).unwrap(), None);
         let update = Update {
             id: format!(
                 "{}.{}",
@@ -72,7 +72,7 @@ impl Cluster {
     }
 
     fn take(&mut self, update: &Update) {
-        self.clock.observe(update.revision);
+        self.clock.observe(update.revision, Timestamp::UNIX_EPOCH);
         self.state.merge(&update.state());
     }
 }
@@ -204,7 +204,7 @@ proptest! {
     ) {
         // Several writes under one identity, and known revisions that may be any: what only a fault makes.
         let states: Vec<StudyState> = writes.iter().map(|(cluster, at, word, epoch, known)| {
-            let at_ms = |ms: i64| Clock::default().tick(Timestamp::from_millisecond(ms).unwrap());
+            let at_ms = |ms: i64| Clock::resume(None, std::time::Duration::MAX).tick(Timestamp::from_millisecond(ms).unwrap(), None);
             let change = FieldChange {
                 field: StateField::InterpretationStatus,
                 value: value(StateField::InterpretationStatus, WORDS[word.index(WORDS.len())]),
