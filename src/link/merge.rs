@@ -69,6 +69,22 @@ impl MergedStudy {
         self.locations.first().filter(|location| location.is_source())
     }
 
+    /// The copies of which nobody knows how many instances they have, where there are others: each may be larger.
+    pub fn uncounted_locations(&self) -> impl Iterator<Item = &Location> {
+        let copies = self.locations.iter().filter(|location| location.is_source());
+        let has_several = copies.clone().nth(1).is_some();
+        copies.filter(move |location| has_several && location.instances.is_none())
+    }
+
+    /// Whether no copy is larger than that; `None` where nobody knows how large one is.
+    pub fn is_whole(&self, location: &Location) -> Option<bool> {
+        match location.instances {
+            Some(_) if location.is_partial(self.study.instances) => Some(false),
+            _ if self.uncounted_locations().next().is_some() => None,
+            _ => Some(true),
+        }
+    }
+
     /// The conflict that the study is in, with all who list it; `None` where its UID stands for one patient.
     pub fn conflict(&self, sources: &[Source], path: ConflictPath) -> Option<StudyConflict> {
         if self.conflicts.is_empty() {

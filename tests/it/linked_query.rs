@@ -169,7 +169,7 @@ fn a_partial_copy_here_says_how_much_of_it_is_here() {
     );
     assert_eq!(
         row["best_location"],
-        json!({"station": "SITEB", "availability": null, "instances": instances("SITEA")})
+        json!({"station": "SITEB", "availability": null, "instances": instances("SITEA"), "whole": true})
     );
     assert_eq!(
         item(&row["locations"], "station", "PACS")["instances"],

@@ -311,3 +311,40 @@ async fn as_an_older_version(b: &Service) -> (usize, String) {
         }
     }
 }
+
+/// Case: a site does not say how large its copy is
+#[test]
+fn a_copy_beside_one_of_unknown_size_is_not_called_whole() {
+    let copy = |count: &'static str| {
+        let row = [
+            ("StudyInstanceUID", "1.1"),
+            ("PatientID", "4711"),
+            ("IssuerOfPatientID", "NORTH"),
+            ("NumberOfStudyRelatedInstances", count),
+        ];
+        FakePeer::start(answer([a_match(&row)]))
+    };
+    let shown = |counts: [&'static str; 2], format: &str| {
+        let [pacs, siteb] = counts.map(copy);
+        let env = Env::new();
+        add_archive(&env, "PACS", "PACS", pacs.port, &[]);
+        add_linked(&env, "SITEB", "SITEB", siteb.port, &[]);
+        let run = env.impaxlink(&["query", "--format", format]);
+        run.success();
+        run
+    };
+    let whole = |counts| shown(counts, "json").json()["items"][0]["best_location"].clone();
+    let best = whole(["3", ""]);
+    let told = (&best["station"], &best["instances"], &best["whole"]);
+    assert_eq!(told, (&json!("PACS"), &json!(3), &json!(null)));
+    assert_eq!(whole(["3", "3"])["whole"], json!(true));
+    assert_eq!(whole(["3", "220"])["whole"], json!(true));
+    for (counts, expected) in [
+        (["3", ""], "3?  PACS (3 here, ? at SITEB)"),
+        (["3", "3"], "3  PACS (also SITEB)"),
+        (["3", "220"], "220  SITEB (3 of 220 here)"),
+    ] {
+        let table = shown(counts, "table").stdout;
+        assert!(table.contains(expected), "no {expected:?} in {table}");
+    }
+}

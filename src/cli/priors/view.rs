@@ -183,6 +183,7 @@ fn table(ui: &mut Ui, listed: &[&JudgedPrior], sources: &[Source]) -> anyhow::Re
             best(&prior.study, sources),
             match prior.study.presence(sources) {
                 Presence::Whole => "yes",
+                Presence::Unknown => "unknown",
                 Presence::Part => "part",
                 Presence::None => "no",
             }

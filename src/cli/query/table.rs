@@ -4,7 +4,7 @@
 
 use crate::cli::output::Ui;
 use crate::cli::table::Columns;
-use crate::link::merge::{Conflict, MergedStudy, Source};
+use crate::link::merge::{Conflict, Location, MergedStudy, Source};
 use crate::link::policy::Role;
 use crate::model::{Level, PatientId, SeriesAnswer};
 
@@ -53,7 +53,7 @@ fn studies_table(ui: &mut Ui, studies: &[MergedStudy], sources: &[Source]) -> an
         if has_reports {
             cells.push(or_dash(study.interpretation_status.as_ref()));
         }
-        cells.push(or_dash(study.instances));
+        cells.push(images(merged));
         cells.push(best(merged, sources));
         table.row(cells);
         for conflict in &merged.conflicts {
@@ -85,30 +85,67 @@ pub fn identity(patient: &PatientId) -> String {
     format!("{id} ({})", patient.domain)
 }
 
-/// `SITEB, cache (3 of 220 here)`.
+/// The largest number of instances that is known, with a question mark where another copy may have more.
+fn images(merged: &MergedStudy) -> String {
+    match (merged.study.instances, merged.uncounted_locations().next()) {
+        (Some(largest), Some(_)) => format!("{largest}?"),
+        (largest, _) => or_dash(largest),
+    }
+}
+
+/// `SITEB, cache (3 of 220 here)`, `PACS (3 here, ? at SITEB)`, `PACS (also SITEB)`.
 pub fn best(merged: &MergedStudy, sources: &[Source]) -> String {
     let Some(best) = merged.best_location() else {
         return "none".to_owned();
     };
-    let role = |source: usize| sources.get(source).map(|source| source.role);
-    let mut text = sources
-        .get(best.source)
-        .map(|source| source.station.to_string())
-        .unwrap_or_default();
+    let mut text = name(best, sources).to_owned();
     if let Some(availability) = best.availability {
         text.push_str(&format!(", {}", availability.as_str()));
     }
+    if let Some(others) = others(merged, best, sources) {
+        text.push_str(&format!(" ({others})"));
+    }
+    text
+}
+
+/// What is to be said of the other copies.
+fn others(merged: &MergedStudy, best: &Location, sources: &[Source]) -> Option<String> {
+    let role = |location: &Location| sources.get(location.source).map(|source| source.role);
     let here = merged
         .locations
         .iter()
-        .find(|location| role(location.source) == Some(Role::Archive));
-    match (here.and_then(|here| here.instances), best.instances) {
-        (Some(here), Some(whole)) if role(best.source) == Some(Role::Linked) && here < whole => {
-            text.push_str(&format!(" ({here} of {whole} here)"));
+        .find(|location| role(location) == Some(Role::Archive));
+    let here = here.and_then(|here| here.instances);
+    let uncounted: Vec<&str> = merged
+        .uncounted_locations()
+        .map(|location| name(location, sources))
+        .collect();
+    if let (false, Some(largest)) = (uncounted.is_empty(), merged.study.instances) {
+        let where_known = match here {
+            Some(here) if here < largest => format!("{here} of {largest} here"),
+            Some(here) => format!("{here} here"),
+            None => format!("{largest} known"),
+        };
+        return Some(format!("{where_known}, ? at {}", uncounted.join(", ")));
+    }
+    match (here, best.instances) {
+        (Some(here), Some(whole)) if role(best) == Some(Role::Linked) && here < whole => {
+            return Some(format!("{here} of {whole} here"));
         }
         _ => {}
     }
-    text
+    let others = merged
+        .locations
+        .iter()
+        .filter(|location| location.source != best.source);
+    let others: Vec<&str> = others.map(|location| name(location, sources)).collect();
+    (!others.is_empty()).then(|| format!("also {}", others.join(", ")))
+}
+
+fn name<'s>(location: &Location, sources: &'s [Source]) -> &'s str {
+    sources
+        .get(location.source)
+        .map_or("", |source| source.station.as_str())
 }
 
 fn series_table(ui: &mut Ui, all: &[SeriesAnswer]) -> anyhow::Result<()> {

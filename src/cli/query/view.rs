@@ -59,6 +59,8 @@ struct BestLocationView<'a> {
     station: &'a str,
     availability: Option<&'static str>,
     instances: Option<u32>,
+    /// `None` where another copy may be larger.
+    whole: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,7 +169,13 @@ impl<'a> StudyView<'a> {
         let best = merged.best_location();
         Self::new(
             &merged.study,
-            best.and_then(|best| Some(BestLocationView::of(best, at(best.source)?))),
+            best.and_then(|best| {
+                Some(BestLocationView::of(
+                    best,
+                    merged.is_whole(best),
+                    at(best.source)?,
+                ))
+            }),
             locations.collect(),
             conflicts.collect(),
         )
@@ -219,11 +227,12 @@ impl<'a> PatientView<'a> {
 }
 
 impl<'a> BestLocationView<'a> {
-    fn of(location: &Location, source: &'a Source) -> Self {
+    fn of(location: &Location, is_whole: Option<bool>, source: &'a Source) -> Self {
         BestLocationView {
             station: source.station.as_str(),
             availability: location.availability.map(Availability::as_str),
             instances: location.instances,
+            whole: is_whole,
         }
     }
 }
@@ -312,6 +321,7 @@ impl<'a> StudyLine<'a> {
             station: source.station.as_str(),
             availability: study.availability.map(Availability::as_str),
             instances: study.instances,
+            whole: None,
         });
         let locations = vec![LocationView::of_answer(study, source)];
         StudyLine {

@@ -1,6 +1,6 @@
 //! How much of a study the local cluster has, beside what is known of it elsewhere.
 //!
-//! Invariant: a copy that is not to be had is none; one whose count is not known is whole.
+//! Invariant: a copy that is not to be had is none; none is whole while nobody knows how large another one is.
 
 use super::{Location, MergedStudy, Source};
 use crate::link::policy::Role;
@@ -10,6 +10,8 @@ use crate::link::policy::Role;
 pub enum Presence {
     /// A copy of which none is known to be larger.
     Whole,
+    /// A copy, where nobody knows how large it or another one is.
+    Unknown,
     /// A smaller copy.
     Part,
     /// None.
@@ -17,10 +19,11 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// As it is shown: `whole`, `part`, `none`.
+    /// As it is shown: `whole`, `unknown`, `part`, `none`.
     pub fn as_str(self) -> &'static str {
         match self {
             Presence::Whole => "whole",
+            Presence::Unknown => "unknown",
             Presence::Part => "part",
             Presence::None => "none",
         }
@@ -35,11 +38,15 @@ impl MergedStudy {
             location.is_source() && role == Some(Role::Archive)
         };
         let here: Vec<&Location> = self.locations.iter().filter(is_here).collect();
-        let is_whole = |location: &&Location| !location.is_partial(self.study.instances);
-        match here.iter().any(is_whole) {
-            true => Presence::Whole,
-            false if here.is_empty() => Presence::None,
-            false => Presence::Part,
+        let wholes = || here.iter().map(|location| self.is_whole(location));
+        if here.is_empty() {
+            Presence::None
+        } else if wholes().any(|is_whole| is_whole == Some(true)) {
+            Presence::Whole
+        } else if wholes().any(|is_whole| is_whole.is_none()) {
+            Presence::Unknown
+        } else {
+            Presence::Part
         }
     }
 }
