@@ -11,7 +11,7 @@ use dicom_dictionary_std::tags;
 use tokio::time::{Instant, timeout};
 
 use crate::dimse::{
-    Association, DataSetBuilder, Error, FindEnd, FindEvent, Peer, PresentationContext, Status,
+    Association, DataSetBuilder, Error, FindEnd, FindEvent, Peer, PresentationContext, Status, StatusClass,
     TransferSyntax, connect, uids,
 };
 use crate::link::cluster_query::{ClusterTold, ClusterUntold, ask_cluster};
@@ -30,6 +30,8 @@ pub(super) struct Asked {
     pub(super) echo: Option<Result<Status, Error>>,
     /// The end of a C-FIND for a study that nobody has.
     pub(super) find: Option<Result<FindEnd, Error>>,
+    /// The ends of C-FINDs for that study with a name beyond ASCII, in UTF-8 and, where that was refused, in ISO_IR 100.
+    pub(super) find_in: Vec<(&'static str, Result<FindEnd, Error>)>,
     /// What the cluster says of itself, in the linked syntax.
     pub(super) cluster: Option<Result<ClusterTold, ClusterUntold>>,
     /// The addresses of those stations there that have our AE title, one list a station.
@@ -97,12 +99,20 @@ async fn fill(asked: &mut Asked, station: &Station, settings: &Settings, tls: &L
             .collect(),
     }));
     let within = shorter(station.timeout);
-    converse(asked, &mut association, &options.calling, within).await;
+    let is_charset_wanted = station.charset.is_none();
+    let calling = &options.calling;
+    converse(asked, &mut association, calling, is_charset_wanted, within).await;
     // All is known that was to be known.
     let _ = association.release().await;
 }
 
-async fn converse(asked: &mut Asked, association: &mut Association, calling: &AeTitle, within: Duration) {
+async fn converse(
+    asked: &mut Asked,
+    association: &mut Association,
+    calling: &AeTitle,
+    is_charset_wanted: bool,
+    within: Duration,
+) {
     let echo = association.echo(within).await;
     let goes_on = matches!(echo, Ok(_) | Err(Error::ContextRefused { .. }));
     asked.echo = Some(echo);
@@ -120,15 +130,47 @@ async fn converse(asked: &mut Asked, association: &mut Association, calling: &Ae
         asked.cluster = Some(told);
     }
     if association.context_for(uids::STUDY_ROOT_FIND).is_ok() {
-        asked.find = Some(find_nothing(association, within).await);
+        let found = find_nothing(association, None, within).await;
+        let is_answered = matches!(&found, Ok(end) if end.status.class() == StatusClass::Success);
+        asked.find = Some(found);
+        if is_answered && is_charset_wanted {
+            find_in_charsets(asked, association, within).await;
+        }
+    }
+}
+
+/// A name beyond ASCII that no query is likely to match, written in two character sets.
+const NAMES: [(&str, &[u8]); 2] = [
+    ("ISO_IR 192", "ÄÖÜ^CHECK".as_bytes()),
+    ("ISO_IR 100", b"\xC4\xD6\xDC^CHECK"),
+];
+
+async fn find_in_charsets(asked: &mut Asked, association: &mut Association, within: Duration) {
+    for (charset, name) in NAMES {
+        let found = find_nothing(association, Some((charset, name)), within).await;
+        let goes_on = matches!(&found, Ok(end) if end.status.class() == StatusClass::Failure);
+        asked.find_in.push((charset, found));
+        if !goes_on {
+            return;
+        }
     }
 }
 
 /// Puts a query that no study matches: whether queries are answered can be seen by nothing else.
-async fn find_nothing(association: &mut Association, within: Duration) -> Result<FindEnd, Error> {
+async fn find_nothing(
+    association: &mut Association,
+    name: Option<(&str, &[u8])>,
+    within: Duration,
+) -> Result<FindEnd, Error> {
     let context = association.context_for(uids::STUDY_ROOT_FIND)?.clone();
     let nobodys = format!("2.25.{}", uuid::Uuid::new_v4().as_u128());
-    let identifier = DataSetBuilder::new()
+    let mut keys = DataSetBuilder::new();
+    if let Some((charset, name)) = name {
+        keys = keys
+            .put(tags::SPECIFIC_CHARACTER_SET, VR::CS, charset)
+            .put(tags::PATIENT_NAME, VR::PN, name);
+    }
+    let identifier = keys
         .put(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY")
         .put(tags::STUDY_INSTANCE_UID, VR::UI, nobodys)
         .put_empty(tags::PATIENT_ID, VR::LO)

@@ -2,7 +2,7 @@
 //!
 //! - `item`: what is said of one prerequisite
 //! - `ask`: asking a station all there is to know, over one association
-//! - `reach`, `certificate`, `cluster`, `registration`, `between`, `local`: judging what was learned
+//! - `reach`, `charset`, `certificate`, `cluster`, `registration`, `between`, `local`: judging what was learned
 //! - `move_test`: bringing one image over, to see whether the way back works
 //! - `ours`: what we are to others
 //! - [`handover`]: what the other side must register
@@ -13,6 +13,7 @@
 mod ask;
 mod between;
 mod certificate;
+mod charset;
 mod cluster;
 pub mod handover;
 mod item;
@@ -40,6 +41,7 @@ use crate::link::EmbeddedArchive;
 use crate::link::cluster_query::ClusterTold;
 use crate::link::tls::{LinkTls, own_certificate};
 use crate::model::{Configuration, Generation, Kind, Settings, Station, StationName, Uid, in_full};
+use crate::store::TakenCharacterSets;
 
 /// The running service, as far as it tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +83,8 @@ pub struct Review {
     pub stations: Vec<StationName>,
     /// A study of which one image is moved here from each station, where that is wanted.
     pub move_test: Option<MoveTest>,
+    /// The character sets in which queries have matched at stations.
+    pub character_sets: HashMap<StationName, TakenCharacterSets>,
     /// How long one station is asked at most, and a move test waited for. All are asked at once.
     pub limit: Duration,
 }
@@ -109,7 +113,8 @@ impl Review {
             let mut items = Items::of(Subject::Station(station.name.clone()));
             match of_station {
                 Learned::Peer(asked) => {
-                    judge_peer(&mut items, station, asked, &ours, now);
+                    let known = self.character_sets.get(&station.name);
+                    judge_peer(&mut items, station, asked, &ours, known, now);
                     if let Some(moved) = moved.remove(&place) {
                         move_test::judge(&mut items, station, moved, &ours);
                     }
@@ -212,9 +217,20 @@ impl Learned {
     }
 }
 
-fn judge_peer(items: &mut Items, station: &Station, asked: &Asked, ours: &Ours<'_>, now: Timestamp) {
+fn judge_peer(
+    items: &mut Items,
+    station: &Station,
+    asked: &Asked,
+    ours: &Ours<'_>,
+    known: Option<&TakenCharacterSets>,
+    now: Timestamp,
+) {
     let settings = &ours.configuration.settings;
     let opened = reach::judge(items, station, settings, asked, now);
+    if let Some(opened) = opened {
+        let known = known.map_or(&[][..], |known| known.of(station));
+        charset::judge(items, station, opened, asked, known);
+    }
     if station.kind == Kind::Archive {
         return;
     }

@@ -169,8 +169,7 @@ impl Session {
                 (None, Some(states)) => states.character_sets(&station.name).await,
                 (None, None) => None,
             };
-            let of_this_peer = known.filter(|known| Some(&known.peer) == peer(station).as_ref());
-            repertoire.known = of_this_peer.map_or(Vec::new(), |known| known.sets);
+            repertoire.known = known.map_or(Vec::new(), |known| known.of(station).to_vec());
         }
         repertoire
     }
@@ -235,12 +234,6 @@ impl Session {
     }
 }
 
-/// Who the station is now: what was seen of another peer does not hold for it.
-fn peer(station: &Station) -> Option<String> {
-    let endpoint = station.endpoint.as_ref()?;
-    Some(format!("{}@{endpoint}", station.ae_title))
-}
-
 /// The character sets that the station is known to take by now, where that is news.
 fn learned(notes: &Notes, known: &[CharacterSet], station: &Station) -> Option<TakenCharacterSets> {
     let mut sets = known.to_vec();
@@ -253,7 +246,7 @@ fn learned(notes: &Notes, known: &[CharacterSet], station: &Station) -> Option<T
     );
     let is_news = sets.len() > known.len() && station.charset.is_none();
     is_news.then_some(TakenCharacterSets {
-        peer: peer(station)?,
+        peer: TakenCharacterSets::peer(station)?,
         sets,
     })
 }

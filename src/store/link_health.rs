@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::{json, moment, parsed, unreadable};
 use super::{Store, StoreError};
-use crate::model::{CharacterSet, StationName};
+use crate::model::{CharacterSet, Station, StationName};
 
 /// The greatest length of `detail`, in characters.
 const MAX_DETAIL: usize = 200;
@@ -47,6 +47,22 @@ pub struct TakenCharacterSets {
     pub peer: String,
     /// The sets.
     pub sets: Vec<CharacterSet>,
+}
+
+impl TakenCharacterSets {
+    /// Who a station is; `None` where it has no address.
+    pub fn peer(station: &Station) -> Option<String> {
+        let endpoint = station.endpoint.as_ref()?;
+        Some(format!("{}@{endpoint}", station.ae_title))
+    }
+
+    /// The sets, where it is this station's peer that takes them.
+    pub fn of(&self, station: &Station) -> &[CharacterSet] {
+        match TakenCharacterSets::peer(station) {
+            Some(peer) if peer == self.peer => &self.sets,
+            _ => &[],
+        }
+    }
 }
 
 /// What was seen of a link once.

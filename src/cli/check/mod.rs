@@ -5,6 +5,7 @@
 mod handover;
 mod screen;
 
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::link::EmbeddedArchive;
 use crate::link::tls::LinkTls;
 use crate::model::{Configuration, StationName, Uid, in_full, parse_duration};
 use crate::service::control::{self, ControlError};
+use crate::store::{Store, TakenCharacterSets};
 
 /// Review the prerequisites of linking, and say what the other side must register.
 ///
@@ -85,6 +87,7 @@ pub fn run(ui: &mut Ui, args: CheckArgs) -> anyhow::Result<ExitStatus> {
             study_instance_uid,
             store: ui.store_path().to_owned(),
         }),
+        character_sets: character_sets(&store)?,
         limit: args.timeout,
         configuration: Arc::clone(&configuration),
     };
@@ -99,6 +102,12 @@ pub fn run(ui: &mut Ui, args: CheckArgs) -> anyhow::Result<ExitStatus> {
         true => ExitStatus::Failed,
         false => ExitStatus::Done,
     })
+}
+
+fn character_sets(store: &Store) -> anyhow::Result<HashMap<StationName, TakenCharacterSets>> {
+    let health = store.link_health()?.into_iter();
+    let known = health.filter_map(|(station, health)| Some((station, health.character_sets?)));
+    Ok(known.collect())
 }
 
 /// Whether it makes the exit status 1.

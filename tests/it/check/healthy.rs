@@ -91,7 +91,8 @@ fn what_strict_dicom_cannot_tell_is_unknown() {
     let expected: Vec<String> = ["SITEB", "SITEC"]
         .iter()
         .flat_map(|name| {
-            ["registration", "move_destination", "clock"].map(|check| format!("{name} {check} unknown"))
+            ["character_set", "registration", "move_destination", "clock"]
+                .map(|check| format!("{name} {check} unknown"))
         })
         .collect();
     assert_eq!(review.troubles(), expected, "{:#}", review.document);

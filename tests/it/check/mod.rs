@@ -3,6 +3,7 @@
 //! Invariant: a broken pair is the healthy one with one thing changed, so that what is told is told of that.
 
 mod broken;
+mod charset;
 mod handover;
 mod healthy;
 mod moves;

@@ -95,7 +95,7 @@ fn a_strict_archive_that_knows_us_and_one_that_does_not() {
         configuration.stations.push(door("SITEC", sitec.port));
     });
     let review = Review::of(&north.env, &["SITEB", "--move-test", &study.uid]);
-    let left = ["SITEB registration unknown", "SITEB clock unknown"];
+    let left = ["character_set", "registration", "clock"].map(|check| format!("SITEB {check} unknown"));
     assert_eq!(
         review.troubles(),
         left,
