@@ -58,6 +58,11 @@ enum Attribute {
     Further(Tag),
 }
 
+/// Whether a peer may have matched the patient ID `id` by `key`, which may have wildcards.
+pub fn is_same_id(key: &str, id: &str) -> bool {
+    Rule::identifier(key).may_match(id)
+}
+
 /// Other names of a patient, by which a peer may match too.
 const FURTHER_NAMES: [Tag; 2] = [tags::OTHER_PATIENT_NAMES, tags::PATIENT_BIRTH_NAME];
 

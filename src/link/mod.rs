@@ -10,6 +10,7 @@
 //!   `conversation`, a peer over an association, or `embedded`, the archive in this process
 //! - `repertoire`: in which character sets a key beyond ASCII is written
 //! - `turns`: how many associations to a station are open at once
+//! - [`visibility`]: what a caller of the service may find and move
 //! - [`keywords`]: what is recorded of a query
 //! - `mapped`: specialty and body part of what comes back
 //! - [`answer`], [`filter`]: what comes back, and whether it was asked for
@@ -51,6 +52,7 @@ mod stated;
 mod stop;
 pub mod tls;
 mod turns;
+pub mod visibility;
 
 pub use conflict_log::ConflictLog;
 pub use conversation::{CANCEL_WITHIN, Unaskable, address_towards, answers_as, calling, requestor_options};

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::dimse::{DataSet, Status};
-use crate::model::{CharacterSet, IssuerDomain, LedgerEntry, Level, Query, StudyAnswer};
+use crate::model::{CharacterSet, IssuerDomain, LedgerEntry, Level, Query, StudyAnswer, is_universal};
 
 use super::answer::{AnswerReader, PatientAnswer};
 use super::conversation::{Interrupt, Unaskable};
@@ -283,6 +283,9 @@ impl<'s> Search<'s> {
             .as_mut()
             .is_some_and(|seen| seen.see(&study) == Sight::Location);
         self.new_rows += u64::from(!is_known);
+        if !is_known && !is_persons && lacks_the_id_asked_for(&self.question.query, &study) {
+            self.notes.without_one_id += 1;
+        }
         (!is_known).then_some((study, stated))
     }
 
@@ -343,6 +346,16 @@ fn of_study_level(query: &Query) -> Query {
         further_keys: further.collect(),
         ..query.clone()
     }
+}
+
+/// Whether the query is by a patient ID, and the answer has none or several.
+fn lacks_the_id_asked_for(query: &Query, study: &StudyAnswer) -> bool {
+    let gives_id = query
+        .patient_id
+        .as_ref()
+        .is_some_and(|key| !is_universal(&key.id));
+    let id = &study.patient_id.id;
+    gives_id && (id.is_empty() || id.contains('\\'))
 }
 
 /// Whether the caller named an issuer, and the answer names another.

@@ -324,6 +324,12 @@ fn remarks(entry: &LedgerEntry, notes: &Notes, reads_as_latin: bool) -> Vec<Stri
              was brought here under it"
         ));
     }
+    if notes.without_one_id > 0 {
+        let answers = answers(notes.without_one_id);
+        remarks.push(format!(
+            "{answers} with no patient ID, or several: the patient may be another"
+        ));
+    }
     if entry.dropped > 0 {
         remarks.push(format!(
             "{} could not be used (no UID, or malformed)",

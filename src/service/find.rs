@@ -6,7 +6,7 @@
 //! - `identifier`: what is asked
 //! - `linked`: what a linked caller learns besides
 //! - `rows`: what is given
-//! - `answer`: the query under way; `meant`, `given`, `withheld`: what of it is given, was, and is not
+//! - `answer`: the query under way; `given`, `withheld`: what of it was given, and is not
 //! - `closing`: what it ends with
 
 mod answer;
@@ -14,13 +14,13 @@ mod closing;
 mod given;
 mod identifier;
 mod linked;
-pub(super) mod meant;
 mod rows;
 mod withheld;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use dicom_dictionary_std::tags;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -28,11 +28,11 @@ use uuid::Uuid;
 use self::answer::Answering;
 pub(super) use self::closing::missing;
 use self::identifier::Asked;
-use self::meant::Meant;
 use super::admission::Calls;
 use super::{Service, Snapshot, locked};
 use crate::dimse::{FindEnd, FindRequest, FindResponder, Status, uids};
 use crate::link::policy::{Narrowing, Target, plan};
+use crate::link::visibility::Visibility;
 use crate::link::{LinkedQuery, Request, keywords};
 use crate::model::{CrossReference, LedgerId, Query, QueryLedger, Station, StationName, Told};
 use crate::store::LinkHealth;
@@ -66,12 +66,16 @@ pub(super) async fn find(
     };
     let caller = calls.queries_as(station);
     let known = service.known_patients.pin();
-    let meant = Meant::of(&asked, station, &caller, snapshot.settings().issuer(), &known);
+    let asks_for_issuer = asked.asks_for(tags::ISSUER_OF_PATIENT_ID);
+    let local = snapshot.settings().issuer();
+    let visibility = Visibility::of(&asked.query, station, asks_for_issuer, local, &known);
     let mut query = asked.query.clone();
-    query.meant_issuers = meant.issuers().to_vec();
+    query.meant_issuers = visibility.issuers().to_vec();
     let narrowing = Narrowing::default();
     let targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
-    let answering = Answering::new(service, &snapshot, station, meant, &asked, &targets, &request);
+    let answering = Answering::new(
+        service, &snapshot, station, visibility, &asked, &targets, &request,
+    );
     query.returned = answering.returned();
     let linked = LinkedQuery::start(link_request(service, &snapshot, query, known, targets.clone()));
     let answered = answering.run(linked, &request.cancelled, &responder).await;

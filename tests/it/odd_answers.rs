@@ -57,6 +57,35 @@ fn a_usual_limit_is_told() {
     assert_eq!(detail, "exactly 100 matches: there may be more");
 }
 
+/// Case: a row without the patient ID that was asked for
+#[test]
+fn a_row_without_the_id_that_was_asked_for_is_shown_and_counted() {
+    let of = |uid, id| {
+        a_match(&[
+            ("StudyInstanceUID", uid),
+            ("PatientID", id),
+            ("PatientName", "DOE^JANE"),
+        ])
+    };
+    let rows = [of("1.1", ""), of("1.2", "4711\\88"), of("1.3", "4711 ")];
+    let brought = ask(FakePeer::start(answer(rows)), &[], &["--patient-id", "4711"]);
+    let told = "2 answers with no patient ID, or several: the patient may be another";
+    let detail = brought.entry()["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains(told), "{:#}", brought.document);
+    assert_eq!(brought.uids(), ["1.1", "1.2", "1.3"]);
+    let items = brought.document["items"].as_array().unwrap();
+    let same = items
+        .iter()
+        .find(|study| study["study_instance_uid"] == "1.1")
+        .unwrap();
+    assert_eq!(same["patient_id"], "4711", "{same:#}");
+    assert_eq!(
+        same["locations"].as_array().unwrap().len(),
+        1,
+        "never merged as the patient's"
+    );
+}
+
 /// Case: a match with an optional key not supported
 #[test]
 fn optional_keys_not_supported_is_a_match_all_the_same() {

@@ -20,6 +20,8 @@ pub(in crate::link) struct Notes {
     /// How many answers of an archive of the local cluster were left out because they were found by the ID that the patient
     /// has elsewhere, and nothing says that it is not a local patient's.
     pub(in crate::link) of_unknown_patients: u64,
+    /// How many answers to a query by patient ID have no ID, or several, so that nobody can tell whose they are.
+    pub(in crate::link) without_one_id: u64,
     /// Keywords of the keys that the station ignored.
     pub(in crate::link) ignored_keys: Vec<String>,
     /// By how many IDs it was asked that the caller did not give.

@@ -9,7 +9,6 @@ use super::closing::{Cut, final_response, missing};
 use super::given::GivenBesides;
 use super::identifier::{Asked, AskedLevel};
 use super::linked::LocalCluster;
-use super::meant::Meant;
 use super::rows::Rows;
 use super::station_of;
 use super::withheld::Withheld;
@@ -18,6 +17,7 @@ use crate::link::completeness::{Completeness, completeness};
 use crate::link::first_sight::{FirstSight, Sight};
 use crate::link::linked_syntax::UnansweredStation;
 use crate::link::policy::Target;
+use crate::link::visibility::{self, Visibility};
 use crate::link::{Answer, ConflictLog, Ended, Event, LinkedQuery};
 use crate::model::{ConflictPath, LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
 use crate::service::health::note;
@@ -31,8 +31,7 @@ pub(super) struct Answering<'a> {
     asked: &'a Asked,
     targets: &'a [Target],
     rows: Rows<'a>,
-    /// Whom the caller means by a patient ID.
-    meant: Meant,
+    visibility: Visibility,
     sight: FirstSight,
     conflicts: ConflictLog,
     given_besides: GivenBesides,
@@ -61,7 +60,7 @@ impl<'a> Answering<'a> {
         service: &'a Service,
         snapshot: &'a Snapshot,
         caller: &'a Station,
-        meant: Meant,
+        visibility: Visibility,
         asked: &'a Asked,
         targets: &'a [Target],
         request: &FindRequest,
@@ -84,9 +83,9 @@ impl<'a> Answering<'a> {
                 caller.charset.as_ref(),
                 is_linked.then(|| LocalCluster::new(service, snapshot)),
             ),
-            sight: FirstSight::new(meant.cross_reference()),
-            conflicts: ConflictLog::new(meant.cross_reference()),
-            meant,
+            sight: FirstSight::new(visibility.cross_reference()),
+            conflicts: ConflictLog::new(visibility.cross_reference()),
+            visibility,
             given_besides: GivenBesides::default(),
             limit: settings.count("limits.studies"),
             cut: None,
@@ -103,7 +102,7 @@ impl<'a> Answering<'a> {
         let names_issuer = |key: &PatientIdKey| key.issuer.is_some();
         let tells_patients_apart = self.asked.level == AskedLevel::Patient
             || asked.count() > 1
-            || self.meant.needs_patient()
+            || self.visibility.needs_patient()
             || self.asked.query.patient_id.as_ref().is_some_and(names_issuer);
         match tells_patients_apart {
             _ if !self.asked.linked.is_empty() => Returned::Usual,
@@ -158,14 +157,21 @@ impl<'a> Answering<'a> {
         if self.cut.is_some() {
             return false;
         }
-        if self.meant.exclude(&answer.study.patient_id) {
-            withheld.issuer += 1;
-            return false;
+        match self.visibility.withholds(&answer.study.patient_id) {
+            None => {}
+            Some(visibility::Withheld::OtherIssuer) => {
+                withheld.issuer += 1;
+                return false;
+            }
+            Some(visibility::Withheld::OtherId) => {
+                withheld.id += 1;
+                return false;
+            }
         }
         if self.asked.level == AskedLevel::Patient {
             let is_new = !self
                 .given_besides
-                .has_patient(self.meant.shown(&answer.study.patient_id));
+                .has_patient(self.visibility.shown(&answer.study.patient_id));
             return is_new && self.is_within_limit(self.given_besides.count(), query);
         }
         let is_new = !self.sight.has_seen(&answer.study);
@@ -227,17 +233,19 @@ impl<'a> Answering<'a> {
         };
         if self.asked.level == AskedLevel::Patient {
             self.given_besides
-                .see_patient(self.meant.shown(&answer.study.patient_id));
+                .see_patient(self.visibility.shown(&answer.study.patient_id));
         }
         let below = answer.lower.iter().map(Some);
         for lower in self.is_of_study().then_some(None).into_iter().chain(below) {
             if lower.is_some_and(|row| !self.given_besides.see_below(self.asked.query.level, row)) {
                 continue;
             }
-            match self
-                .rows
-                .row(answer, lower, station, self.meant.shown(&answer.study.patient_id))
-            {
+            match self.rows.row(
+                answer,
+                lower,
+                station,
+                self.visibility.shown(&answer.study.patient_id),
+            ) {
                 Ok(row) => self.give_row(row, cancelled, responder).await,
                 Err(_) => {
                     if let Some(withheld) = self.withheld.get_mut(answer.target) {

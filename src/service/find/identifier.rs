@@ -212,6 +212,10 @@ impl Reading {
     }
 
     fn key(&mut self, tag: Tag, value: String) -> Result<(), FindEnd> {
+        let value = match tag {
+            tags::PATIENT_ID => patient_ids(&value),
+            _ => value,
+        };
         let query = &mut self.asked.query;
         match tag {
             _ if is_universal(&value) => query.further_keys.push((tag, String::new())),
@@ -254,6 +258,13 @@ impl Reading {
         self.ask_for_what_is_mapped();
         self.asked
     }
+}
+
+/// The patient IDs of a key, with backslashes between where there are several. One that is empty or `*` in a list asks
+/// for nothing: it must not widen the list.
+fn patient_ids(value: &str) -> String {
+    let ids = value.split('\\').map(str::trim).filter(|id| !is_universal(id));
+    ids.collect::<Vec<_>>().join("\\")
 }
 
 /// What tells of a copy and not of the study: each station has its own, so that it is no key to match by.

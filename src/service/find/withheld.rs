@@ -7,6 +7,8 @@
 pub(super) struct Withheld {
     /// Of another issuer than the caller's patient ID.
     pub(super) issuer: u64,
+    /// Of no patient ID, of several, or of another than the caller gave.
+    pub(super) id: u64,
     /// Of another patient than the study stands for.
     pub(super) conflict: u64,
     /// Not to be written for the caller.
@@ -18,6 +20,10 @@ impl Withheld {
     pub(super) fn remarks(self) -> impl Iterator<Item = String> {
         let remarks = [
             (self.issuer, "withheld: patients of another issuer"),
+            (
+                self.id,
+                "withheld: another patient ID than asked for, several, or none",
+            ),
             (self.conflict, "withheld: the study stands for another patient"),
             (
                 self.unwritable,

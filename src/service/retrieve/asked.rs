@@ -4,9 +4,8 @@
 
 use dicom_dictionary_std::tags;
 
-use super::super::find::meant::Meant;
 use crate::dimse::{DataSet, RetrieveRequest, trim_padding, uids};
-use crate::model::{IssuerDomain, PatientId, PatientIdKey, Query, Uid};
+use crate::model::{PatientIdKey, Query, Uid};
 use crate::retrieve::Wanted;
 
 /// What is asked for.
@@ -72,17 +71,6 @@ impl Asked {
         }
     }
 
-    /// Whether a study may be that of the patient whom the request names, where it names one: by the very ID, or by one
-    /// that is known to be the same person's.
-    pub(super) fn is_of_patient(&self, patient: &PatientId, meant: &Meant) -> bool {
-        let Some(key) = &self.patient_id else { return true };
-        let is_of_issuer = match (&key.issuer, &patient.domain) {
-            (Some(issuer), IssuerDomain::Named(named)) => issuer == named,
-            _ => true,
-        };
-        meant.is_known_as(patient) || (is_of_issuer && key.id.trim() == patient.id.trim())
-    }
-
     /// Whether nothing less than whole studies is asked for.
     pub(super) fn is_for_whole_studies(&self) -> bool {
         self.series.is_empty() && self.instances.is_empty()
@@ -125,14 +113,10 @@ fn uid_list(value: &[u8]) -> Option<Vec<Uid>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use dicom_core::{Tag, VR};
 
     use super::*;
     use crate::dimse::{Context, DataSetBuilder, RetrieveTo, TransferSyntax};
-    use crate::model::CrossReferenceBuilder;
-    use crate::service::examples::station;
 
     fn read(model: &str, elements: &[(Tag, &str)]) -> Result<Asked, &'static str> {
         let syntax = TransferSyntax::ImplicitVrLittleEndian;
@@ -190,40 +174,5 @@ mod tests {
         }
         assert!(patient(&[(LEVEL, "STUDY"), (STUDY, "1.2")]).is_err());
         assert!(patient(&[(LEVEL, "PATIENT"), (PATIENT_ID, "47*")]).is_err());
-    }
-
-    #[test]
-    fn a_study_is_the_patients_by_the_id_or_by_one_of_the_same_person() {
-        let mut builder = CrossReferenceBuilder::default();
-        builder.person(None);
-        builder.identity("HARBOUR", "88").unwrap();
-        builder.identity("NORTH", "4711").unwrap();
-        let known = Arc::new(builder.build());
-        let is_of = |asked: Option<&str>, id: &str, issuer: &str| {
-            let mut keys = read(
-                uids::STUDY_ROOT_GET,
-                &[
-                    (tags::QUERY_RETRIEVE_LEVEL, "STUDY"),
-                    (tags::STUDY_INSTANCE_UID, "1.2"),
-                ],
-            )
-            .unwrap();
-            keys.patient_id = asked.map(|key| key.parse().unwrap());
-            let viewer = station("VIEWER", "VIEWER", "10.0.0.1");
-            let meant = Meant::of_query(keys.query(), false, &viewer, "NORTH".parse().ok(), &known);
-            let domain = IssuerDomain::Named(issuer.parse().unwrap());
-            keys.is_of_patient(
-                &PatientId {
-                    id: id.to_owned(),
-                    domain,
-                },
-                &meant,
-            )
-        };
-        assert!(is_of(None, "5", "VALLEY"));
-        assert!(is_of(Some("4711"), "4711", "NORTH") && is_of(Some("4711"), "88", "HARBOUR"));
-        assert!(is_of(Some("5"), "5", "VALLEY"), "as a query by name has given it");
-        assert!(!is_of(Some("4711"), "88", "VALLEY") && !is_of(Some("4711"), "5", "NORTH"));
-        assert!(!is_of(Some("5^^^NORTH"), "5", "VALLEY"));
     }
 }

@@ -11,12 +11,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
-use super::super::find::{link_request, meant::Meant, missing};
+use super::super::find::{link_request, missing};
 use super::super::health::note;
 use super::super::{Service, Snapshot};
 use super::asked::Asked;
 use crate::link::merge::{Location, Merge, MergedStudy, Source};
 use crate::link::policy::{Narrowing, Role, Target, plan};
+use crate::link::visibility::Visibility;
 use crate::link::{Answer, Ended, Event, LinkedQuery};
 use crate::model::{Caller, ConflictPath, CrossReference, LedgerEntry, Level, Outcome, Query, Station, Uid};
 use crate::retrieve::{Instance, instances};
@@ -55,6 +56,8 @@ pub(super) struct Found {
     pub(super) studies: Vec<StudyHeld>,
     /// How many studies were left out because they stand for two patients.
     pub(super) conflicts: usize,
+    /// How many studies were left out because the caller would not find them by these keys either.
+    pub(super) withheld: usize,
     pub(super) ledger: Vec<(Role, LedgerEntry)>,
 }
 
@@ -113,10 +116,11 @@ pub(super) async fn find(
     };
     let is_named = !asked.studies.is_empty();
     let local = snapshot.settings().issuer();
-    let meant = Meant::of_query(asked.query(), false, station, local, &search.known);
+    // A linked station is taken to know the issuers, as it may ask for them.
+    let visibility = Visibility::of(&asked.query(), station, true, local, &search.known);
     let studies = match is_named {
         true => asked.studies.clone(),
-        false => search.studies_of_patient(&meant, asked, &mut found).await,
+        false => search.studies_of_patient(&visibility, asked, &mut found).await,
     };
     for uid in studies {
         let query = Query {
@@ -129,7 +133,8 @@ pub(super) async fn find(
             if let Some(conflict) = study.conflict(&rows.sources, ConflictPath::Retrieve) {
                 service.records.conflict(conflict);
             }
-            if !asked.is_of_patient(&study.study.patient_id, &meant) {
+            if visibility.withholds(&study.study.patient_id).is_some() {
+                found.withheld += 1;
                 continue;
             }
             match rows.held(study, asked, is_named) {
@@ -138,6 +143,13 @@ pub(super) async fn find(
                 None => found.conflicts += 1,
             }
         }
+    }
+    if found.withheld > 0 {
+        let count = found.withheld;
+        tracing::info!(
+            "retrieve of {}: {count} studies withheld: of another patient than asked for",
+            station.name
+        );
     }
     found
 }
@@ -151,13 +163,21 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// The studies of a patient, without those of other patients of that ID.
-    async fn studies_of_patient(&self, meant: &Meant, asked: &Asked, found: &mut Found) -> Vec<Uid> {
+    async fn studies_of_patient(
+        &self,
+        visibility: &Visibility,
+        asked: &Asked,
+        found: &mut Found,
+    ) -> Vec<Uid> {
         let mut query = asked.query();
-        query.meant_issuers = meant.issuers().to_vec();
+        query.meant_issuers = visibility.issuers().to_vec();
         let (merged, _) = self.ask(query, &mut found.ledger).await.finish();
-        let of_patient = merged
-            .into_iter()
-            .filter(|study| !meant.exclude(&study.study.patient_id));
+        let is_visible = |study: &MergedStudy| visibility.withholds(&study.study.patient_id).is_none();
+        let of_patient = merged.into_iter().filter(|study| {
+            let is_visible = is_visible(study);
+            found.withheld += usize::from(!is_visible);
+            is_visible
+        });
         of_patient.map(|study| study.study.study_instance_uid).collect()
     }
 

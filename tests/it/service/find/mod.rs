@@ -8,3 +8,4 @@ mod load;
 mod loops;
 mod rows;
 mod turns;
+mod visibility;

@@ -9,7 +9,7 @@ use crate::support::service::{Service, set};
 use crate::support::sites::{Sites, archive, internal, open_link, station_of};
 use crate::support::viewer::{Seen, Viewer, value};
 
-fn all_linked(configuration: &mut Configuration) {
+pub(super) fn all_linked(configuration: &mut Configuration) {
     set(configuration, "issuer", "NORTH");
     for (name, issuer) in [("PACS", "NORTH"), ("SITEB", "HARBOUR"), ("SITEC", "VALLEY")] {
         let station = station_of(configuration, name);

@@ -4,7 +4,7 @@ use impaxlink::model::Configuration;
 use tempfile::tempdir;
 
 use crate::support::retrievers::{Retrieved, getscu, instances, movescu};
-use crate::support::service::station;
+use crate::support::service::{set, station};
 use crate::support::sites::{Sites, station_of};
 use crate::support::storescp::Storescp;
 use crate::support::studies::Study;
@@ -21,7 +21,7 @@ fn sites(seed: u64, store: &Storescp, change: impl FnOnce(&mut Configuration)) -
     })
 }
 
-fn keys(study: &Study) -> [String; 2] {
+fn keys_of(study: &Study) -> [String; 2] {
     [
         "QueryRetrieveLevel=STUDY".to_owned(),
         format!("StudyInstanceUID={}", study.uid),
@@ -29,7 +29,7 @@ fn keys(study: &Study) -> [String; 2] {
 }
 
 fn move_to_store(sites: &Sites, calling: &str, study: &Study) -> Retrieved {
-    let [level, uid] = keys(study);
+    let [level, uid] = keys_of(study);
     movescu(sites.service.port, calling, "STORE", &[], &[&level, &uid])
 }
 
@@ -74,7 +74,7 @@ fn a_study_passes_through_from_wherever_it_is() {
         expected.extend(uids_of(study));
 
         let folder = tempdir().unwrap();
-        let [level, uid] = keys(study);
+        let [level, uid] = keys_of(study);
         let got = getscu(sites.service.port, "READER", folder.path(), &[], &[&level, &uid]);
         assert_eq!(
             (got.status.as_str(), got.last()),
@@ -146,4 +146,55 @@ fn a_study_of_two_patients_comes_from_the_local_cluster_alone() {
     );
     assert_eq!(store.instances(), uids_of(study("SITEA")));
     sites.service.wait_for_conflicts(1);
+}
+
+/// Case: what is not found is not moved
+#[test]
+fn a_bare_patient_id_moves_what_it_finds_and_nothing_more() {
+    let store = Storescp::start("STORE", &[]);
+    let sites = sites(64, &store, |configuration| set(configuration, "issuer", "NORTH"));
+    let shared = sites.federation.shared_patient_id;
+    let of_shared = |site: &str, issuer: &str| {
+        let mut studies = sites.federation.site(site).studies.iter();
+        studies
+            .find(|study| study.patient.id == shared && study.patient.issuer == issuer)
+            .expect("its study of the shared ID")
+    };
+    let (ours, theirs) = (of_shared("SITEA", "NORTH"), of_shared("SITEB", "HARBOUR"));
+    let patient = format!("PatientID={shared}");
+    let moved = |study: &Study, keys: &[&str], options: &[&str]| {
+        let [level, uid] = keys_of(study);
+        let keys = [&[level.as_str(), uid.as_str()], keys].concat();
+        let moved = movescu(sites.service.port, "READER", "STORE", options, &keys);
+        assert_eq!(moved.status, "0000", "{}", moved.log);
+        moved.last()[1]
+    };
+    assert_eq!(moved(ours, &[&patient], &["-P"]), ours.instances() as i32);
+    assert_eq!(
+        moved(theirs, &[&patient], &["-P"]),
+        0,
+        "C-FIND withholds it as well"
+    );
+    let issuer = format!("IssuerOfPatientID={}", theirs.patient.issuer);
+    let named = moved(theirs, &[&patient, &issuer], &["-P"]);
+    assert_eq!(
+        named,
+        theirs.instances() as i32,
+        "as C-FIND gives it by these keys"
+    );
+    assert_eq!(
+        moved(theirs, &[], &["-S"]),
+        theirs.instances() as i32,
+        "no ID is given"
+    );
+
+    let folder = tempdir().unwrap();
+    let keys = ["QueryRetrieveLevel=PATIENT", &patient];
+    getscu(sites.service.port, "READER", folder.path(), &["-P"], &keys);
+    let got = instances(folder.path());
+    assert!(uids_of(ours).iter().all(|uid| got.contains(uid)));
+    assert!(!uids_of(theirs).iter().any(|uid| got.contains(uid)));
+    let log = sites.service.process.output();
+    assert!(log.contains("withheld: of another patient"), "{log}");
+    assert!(!log.contains(shared), "{log}");
 }
