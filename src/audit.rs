@@ -4,6 +4,8 @@
 //! that no two different records share. The first record follows a genesis value made from the cluster's UID.
 //! Where records are kept is `store`'s; who the user is, is for the caller to find out.
 
+mod aside;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::model::{Change, Generation, Invalid, StateField, StationName, Uid};
+
+pub use self::aside::{AsideDecided, AsideDecision};
 
 /// On whose behalf something is done, and by which command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +165,8 @@ pub enum Event {
     ConflictAcknowledged(ConflictAcknowledged),
     /// The machine's clock was taken for right.
     ClockRebased(ClockRebased),
+    /// An object that was kept aside was released or dropped.
+    AsideDecided(AsideDecided),
 }
 
 /// The kind of an [`Event`], as a word.
@@ -183,6 +189,8 @@ pub enum EventKind {
     ConflictAcknowledged,
     /// The machine's clock was taken for right.
     ClockRebased,
+    /// An object kept aside that was released or dropped.
+    AsideDecided,
 }
 
 impl EventKind {
@@ -197,6 +205,7 @@ impl EventKind {
             EventKind::Hl7Dropped => "hl7_dropped",
             EventKind::ConflictAcknowledged => "conflict_acknowledged",
             EventKind::ClockRebased => "clock_rebased",
+            EventKind::AsideDecided => "aside_decided",
         }
     }
 }
@@ -323,6 +332,7 @@ impl AuditRecord {
             Event::Expired(expired) => (EventKind::Expired, None, serde_json::to_string(expired)?),
             Event::Hl7Dropped(dropped) => (EventKind::Hl7Dropped, None, serde_json::to_string(dropped)?),
             Event::ClockRebased(rebased) => (EventKind::ClockRebased, None, serde_json::to_string(rebased)?),
+            Event::AsideDecided(decided) => (EventKind::AsideDecided, None, serde_json::to_string(decided)?),
             Event::ConflictAcknowledged(acknowledged) => (
                 EventKind::ConflictAcknowledged,
                 None,
@@ -380,6 +390,7 @@ impl AuditRecord {
             (EventKind::ConflictAcknowledged, _) => {
                 Ok(Event::ConflictAcknowledged(serde_json::from_str(&self.detail)?))
             }
+            (EventKind::AsideDecided, _) => Ok(Event::AsideDecided(serde_json::from_str(&self.detail)?)),
             _ => Ok(Event::Disclosure(serde_json::from_str(&self.detail)?)),
         }
     }

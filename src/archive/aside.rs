@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::description::Description;
-use super::index::{Placement, placement};
+use super::index::{self, Placement, placement};
 use super::layout::{Layout, hex};
 use super::object::ObjectFile;
 use super::{Archive, ArchiveError};
@@ -52,6 +52,16 @@ impl Archive {
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
+}
+
+/// How many objects the archive in `root` keeps aside; for who only looks: nothing is made, locked or recovered.
+pub fn count_kept_aside(root: &Path) -> Result<u64, ArchiveError> {
+    let path = root.join("index.db");
+    if !path.is_file() {
+        return Ok(0);
+    }
+    let index = index::open_for_reading(&path)?;
+    Ok(index.query_row("SELECT count(*) FROM kept_aside", [], |row| row.get(0))?)
 }
 
 fn kept_aside(layout: &Layout, row: &Row<'_>) -> rusqlite::Result<KeptAside> {

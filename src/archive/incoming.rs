@@ -229,7 +229,9 @@ impl Incoming {
 }
 
 /// What an object must pass to be stored.
-struct ObjectCheck(Box<dyn Fn(&ObjectIdentity) -> Result<(), AsideReason> + Send>);
+struct ObjectCheck(Box<Check>);
+
+type Check = dyn Fn(&ObjectIdentity) -> Result<(), AsideReason> + Send;
 
 impl fmt::Debug for ObjectCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

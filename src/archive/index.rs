@@ -88,6 +88,11 @@ pub(super) fn set_durable(connection: &Connection, durable: bool) -> rusqlite::R
     connection.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })
 }
 
+/// Opens the index to read alone.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, ArchiveError> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
 fn open(path: &Path, access: OpenFlags) -> Result<Connection, ArchiveError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(PATIENCE)?;
@@ -137,7 +142,7 @@ impl Readers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            None => open_for_reading(&self.path)?,
         };
         let result = read(&connection);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@
 //! - `index`, `recovery`: the database
 //! - `query`, `matching`, `temporal`, `fold`, `find`: searching
 //! - `import`, `retrieve`: taking files in, and giving them out
-//! - `aside`: what is kept aside, and why
+//! - `aside`, `release`: what is kept aside and why, and what a person decides about it
 //! - `holding`, `removal`: looking at what is stored of a study, and removing it
 //! - `arrivals`: what was acquired here, until others have been told of it
 //!
@@ -48,6 +48,7 @@ mod object;
 mod part10;
 mod query;
 mod recovery;
+mod release;
 mod removal;
 mod retrieve;
 mod scanner;
@@ -57,7 +58,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use arrivals::{Arrival, ArrivedStudy};
-pub use aside::KeptAside;
+pub use aside::{KeptAside, count_kept_aside};
 pub use attributes::{Attribute, Attributes, Value};
 pub use description::NoPlace;
 pub use error::ArchiveError;
@@ -69,6 +70,7 @@ pub use import::{ImportCounts, Imported};
 pub use incoming::{Announced, Expected, Incoming, Outcome};
 pub use query::{Key, KeyValue, Level, Query, QueryError, Root};
 pub use recovery::{Recovered, reindex};
+pub use release::{Release, StoredInstead};
 pub use retrieve::{Stats, StoredInstance};
 pub use scanner::Unreadable;
 

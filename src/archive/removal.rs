@@ -91,6 +91,58 @@ fn take_out(layout: &Layout, transaction: &Connection, study: &str) -> Result<()
     Ok(())
 }
 
+/// One instance's row, and what of its series, study and patient has none left. The attributes of what stays are those of
+/// the instance that came first, as ever; a study may name a modality too many until the index is made again.
+pub(super) fn take_out_instance(
+    layout: &Layout,
+    transaction: &Connection,
+    uid: &str,
+) -> Result<(), ArchiveError> {
+    let (instance, series, study, patient, bytes): (i64, i64, i64, i64, i64) = transaction.query_row(
+        "SELECT i.key, series.key, study.key, study.patient, i.bytes FROM instance i
+         JOIN series ON series.key = i.series JOIN study ON study.key = series.study WHERE i.uid = ?1",
+        [uid],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+    )?;
+    let first: Option<i64> = transaction.query_row(
+        "SELECT min(i.key) FROM study JOIN series ON series.study = study.key
+         JOIN instance i ON i.series = series.key WHERE study.patient = ?1",
+        [patient],
+        |row| row.get(0),
+    )?;
+    let sql = "INSERT INTO removal (folder, uid) SELECT folder, uid FROM instance WHERE key = ?1";
+    transaction.execute(sql, [instance])?;
+    transaction.execute("DELETE FROM instance WHERE key = ?1", [instance])?;
+    let execute = |sql, key: i64| transaction.execute(sql, [key]);
+    execute(
+        "UPDATE series SET instances = instances - 1 WHERE key = ?1",
+        series,
+    )?;
+    execute(
+        "UPDATE patient SET instances = instances - 1 WHERE key = ?1",
+        patient,
+    )?;
+    transaction.execute(
+        "UPDATE study SET instances = instances - 1, bytes = bytes - ?2 WHERE key = ?1",
+        [study, bytes],
+    )?;
+    if execute("DELETE FROM series WHERE key = ?1 AND instances = 0", series)? > 0 {
+        execute("UPDATE study SET series = series - 1 WHERE key = ?1", study)?;
+        execute("UPDATE patient SET series = series - 1 WHERE key = ?1", patient)?;
+    }
+    if execute("DELETE FROM study WHERE key = ?1 AND instances = 0", study)? > 0 {
+        execute("UPDATE patient SET studies = studies - 1 WHERE key = ?1", patient)?;
+    }
+    execute(
+        "DELETE FROM patient_name WHERE patient = (SELECT key FROM patient WHERE key = ?1 AND studies = 0)",
+        patient,
+    )?;
+    if execute("DELETE FROM patient WHERE key = ?1 AND studies = 0", patient)? == 0 {
+        follow_first_instance(layout, transaction, patient, first)?;
+    }
+    Ok(())
+}
+
 /// The patient is described by the instance that came first: by another where that one has gone.
 fn follow_first_instance(
     layout: &Layout,

@@ -13,7 +13,9 @@ use super::table::Columns;
 use super::time::local_time;
 use super::value;
 use super::view::{AuditView, Document, Items};
-use crate::audit::{AuditRecord, Event, EventKind, Hash, PatientsLinked, UpdateAct, UpdateRecord};
+use crate::audit::{
+    AsideDecision, AuditRecord, Event, EventKind, Hash, PatientsLinked, UpdateAct, UpdateRecord,
+};
 use crate::store::{Access, AuditFilter, KindHead};
 
 /// See who changed what, and prove that the record is whole.
@@ -163,6 +165,17 @@ fn what(record: &AuditRecord) -> String {
                 "conflict of study {} acknowledged ({})",
                 acknowledged.study_instance_uid,
                 stations.join(", ")
+            )
+        }
+        Ok(Event::AsideDecided(decided)) => {
+            let done = match decided.decision {
+                AsideDecision::Released => "released",
+                AsideDecision::Replaced => "released in the place of the stored one",
+                AsideDecision::Dropped => "dropped",
+            };
+            format!(
+                "object {} kept aside ({}) {done}",
+                decided.sop_instance_uid, decided.kept_for
             )
         }
         Ok(Event::Hl7Dropped(dropped)) => format!("HL7 message {} dropped", dropped.message),

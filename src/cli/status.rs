@@ -21,6 +21,7 @@ use super::time::{age, moment};
 use super::updates::clock::sentences;
 use super::view::Document;
 use super::{Format, change};
+use crate::archive::count_kept_aside;
 use crate::model::{Configuration, Kind, Station, StationName, relay_targets};
 use crate::service::control::{self, ControlError, ServiceStatus};
 use crate::store::{
@@ -89,6 +90,7 @@ struct Known {
     hl7: Hl7Counts,
     clock: ClockTrouble,
     conflicts: u64,
+    kept_aside: Option<u64>,
 }
 
 fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
@@ -107,6 +109,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
         hl7: store.hl7_counts()?,
         clock: store.clock_trouble()?,
         conflicts: store.conflict_count()?,
+        kept_aside: count_kept_aside(&configuration.settings.archive_path(ui.store_path())).ok(),
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
         configuration,
     })
@@ -182,6 +185,7 @@ impl Picture {
                 hl7: self.saved.hl7.into(),
             },
             conflicts: self.saved.conflicts,
+            kept_aside: self.saved.kept_aside,
         }
     }
 
@@ -238,6 +242,7 @@ impl Picture {
             .facts()
             .into_iter()
             .chain(self.conflicts())
+            .chain(self.kept_aside())
             .chain(self.prefetch_queue())
             .chain(self.update_queues())
             .chain(self.pulls())
@@ -318,6 +323,16 @@ impl Picture {
         Some(format!(
             "{found} found with two different patients: impaxlink study conflicts list"
         ))
+    }
+
+    /// The objects that the embedded archive keeps aside, where there are any.
+    fn kept_aside(&self) -> Option<String> {
+        let objects = match self.saved.kept_aside? {
+            0 => return None,
+            1 => "1 object".to_owned(),
+            count => format!("{count} objects"),
+        };
+        Some(format!("{objects} kept aside: impaxlink archive aside list"))
     }
 
     /// The queue of priors, where there is anything in it.

@@ -8,6 +8,7 @@
 //!
 //! Start reading at [`Store::open`], then `save`.
 
+mod aside_decisions;
 mod audit_log;
 mod audit_verification;
 mod configuration;

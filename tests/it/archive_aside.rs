@@ -6,6 +6,7 @@ use impaxlink::dimse::TransferSyntax;
 use impaxlink::model::{AsideReason, ExpectedPatient, ObjectIdentity};
 
 use super::support::archive::{Object, found, new_archive, receive};
+use super::support::env::{Env, Run};
 
 const EXPLICIT: TransferSyntax = TransferSyntax::ExplicitVrLittleEndian;
 
@@ -113,4 +114,103 @@ fn what_lies_aside_without_an_entry_is_listed_again() {
     assert_eq!(aside[0].reason, AsideReason::Differs);
     assert_eq!(aside[1].reason, AsideReason::Unknown);
     assert_eq!(aside[1].source.as_ref().unwrap().as_str(), "CT1");
+}
+
+/// A cluster with an archive in which one object is stored, and others are kept aside: other data, and another patient's.
+fn cluster() -> (Env, Archive) {
+    let env = Env::new();
+    env.impaxlink(&["config", "set", "issuer", "NORTH"]).exits(0);
+    let archive = Archive::open(&env.store().with_file_name("archive")).unwrap();
+    let object = Object::new(1);
+    object.store(&archive).unwrap();
+    let other = object.clone().with(tags::PATIENT_NAME, "ROE^RICHARD");
+    other.store(&archive).unwrap();
+    store_checked(&archive, &Object::new(2), &Object::new(2));
+    (env, archive)
+}
+
+/// The outcome of a command that ends with this status.
+#[track_caller]
+fn outcome(run: &Run, status: i32) -> String {
+    run.exits(status);
+    run.json()["items"][0]["outcome"].as_str().unwrap().to_owned()
+}
+
+/// Case: an object that was kept aside is released or dropped
+#[test]
+fn what_is_kept_aside_is_listed_released_and_dropped_on_record() {
+    let (env, archive) = cluster();
+    let list = env.impaxlink(&["archive", "aside", "list", "--json"]);
+    let items = list.json()["items"].clone();
+    assert_eq!(items[0]["reason"], "differs");
+    assert_eq!(items[1]["reason"], "other_patient");
+    assert_eq!(items[1]["patient_id"], "P2");
+    assert_eq!(items[1]["expected_patient_id"], "P1");
+    assert_eq!(items[1]["source_ae_title"], "CT1");
+    let table = env.impaxlink(&["archive", "aside", "list"]);
+    assert!(table.stdout.contains("P1 (NORTH)"), "{}", table.stdout);
+    assert_eq!(env.impaxlink(&["status", "--json"]).json()["kept_aside"], 2);
+    let [differs, others] = [0, 1].map(|index| items[index]["id"].as_str().unwrap()[..10].to_owned());
+    let aside = |arguments: &[&str]| env.impaxlink(&[&["archive", "aside"], arguments].concat());
+
+    aside(&["release", &others]).exits(2);
+    aside(&["release", "f00f00f00", "--reason", "x"]).exits(4);
+    let planned = aside(&["release", &others, "--reason", "x", "--dry-run", "--json"]);
+    assert_eq!(outcome(&planned, 0), "stored");
+    let patients = [(tags::PATIENT_ID, "")];
+    assert_eq!(found(&archive, Level::Patient, &patients), ["P1"]);
+    let released = aside(&["release", &others, "--reason", "CHG1", "--json"]);
+    assert_eq!(outcome(&released, 0), "stored");
+    assert_eq!(found(&archive, Level::Patient, &patients), ["P1", "P2"]);
+
+    // What is stored is not overwritten, and where it gives way nothing is lost.
+    let refused = aside(&["release", &differs, "--reason", "CHG2", "--json"]);
+    assert_eq!(outcome(&refused, 1), "stays_aside");
+    let names = [(tags::PATIENT_NAME, ""), (tags::PATIENT_ID, "P1")];
+    assert_eq!(found(&archive, Level::Patient, &names), ["DOE^JANE"]);
+    let replaced = aside(&["release", &differs, "--replace", "--reason", "CHG3", "--json"]);
+    assert_eq!(outcome(&replaced, 0), "replaced");
+    assert_eq!(found(&archive, Level::Patient, &names), ["ROE^RICHARD"]);
+    let left = archive.kept_aside().unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].reason, AsideReason::Replaced);
+    assert!(
+        std::fs::read(&left[0].path)
+            .unwrap()
+            .ends_with(&Object::new(1).bytes(EXPLICIT))
+    );
+    let stats = archive.stats().unwrap();
+    assert_eq!(
+        (stats.patients, stats.studies, stats.series, stats.instances),
+        (2, 2, 2, 2)
+    );
+
+    let replaced = left[0].id.clone();
+    aside(&["drop", &replaced]).exits(2);
+    aside(&["drop", &replaced, "--dry-run"]).exits(0);
+    assert_eq!(archive.kept_aside().unwrap().len(), 1);
+    aside(&["drop", &replaced, "--yes", "--reason", "CHG4"]).exits(0);
+    assert_eq!(archive.kept_aside().unwrap(), []);
+    assert!(!left[0].path.exists());
+
+    let records = env.impaxlink(&["audit", "list", "--json"]).json();
+    let records = records["items"].as_array().unwrap().clone();
+    let mut decided: Vec<String> = records
+        .iter()
+        .filter(|record| record["kind"] == "aside_decided")
+        .map(|record| format!("{} {}", record["reason"], record["detail"]["decision"]))
+        .collect();
+    decided.sort();
+    assert_eq!(
+        decided,
+        [
+            "\"CHG1\" \"released\"",
+            "\"CHG3\" \"replaced\"",
+            "\"CHG4\" \"dropped\""
+        ]
+    );
+    env.impaxlink(&["audit", "verify"]).exits(0);
+    let root = archive.path().to_owned();
+    drop(archive);
+    assert_eq!(reindex(&root, |_| {}).unwrap().unreadable, 0);
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: only an import makes an archive; the others find one or say that there is none.
 
+mod aside;
 mod expire;
 mod import;
 mod reindex;
@@ -24,9 +25,12 @@ use super::output::Ui;
 #[command(after_help = "Examples:\n  \
     impaxlink station add OWN --kind archive --embedded\n  \
     impaxlink archive import /media/cdrom\n  \
+    impaxlink archive aside list\n  \
     impaxlink archive stats")]
 pub enum ArchiveCommand {
     Import(import::ImportArgs),
+    #[command(subcommand)]
+    Aside(aside::AsideCommand),
     Reindex(reindex::ReindexArgs),
     Stats(stats::StatsArgs),
     Expire(expire::ExpireArgs),
@@ -35,6 +39,7 @@ pub enum ArchiveCommand {
 /// Runs the subcommand.
 pub fn run(ui: &mut Ui, command: ArchiveCommand) -> anyhow::Result<ExitStatus> {
     match command {
+        ArchiveCommand::Aside(command) => aside::run(ui, command),
         ArchiveCommand::Import(args) => import::run(ui, args),
         ArchiveCommand::Reindex(args) => reindex::run(ui, args),
         ArchiveCommand::Stats(args) => stats::run(ui, args),

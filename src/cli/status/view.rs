@@ -29,6 +29,8 @@ pub struct StatusView {
     pub queues: QueuesView,
     /// Study UIDs found with two patients, and not acknowledged.
     pub conflicts: u64,
+    /// Objects that the embedded archive keeps aside; null where its index can't be read.
+    pub kept_aside: Option<u64>,
 }
 
 /// What waits to be done.
