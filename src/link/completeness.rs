@@ -68,13 +68,21 @@ pub fn completeness<'l>(ledger: impl IntoIterator<Item = (Role, &'l LedgerEntry)
         Completeness::Failed
     } else if due.iter().all(|(_, entry)| entry.is_complete()) {
         Completeness::Complete
-    } else if due
-        .iter()
-        .all(|(_, entry)| entry.is_complete() || entry.outcome == Outcome::Cancelled)
-    {
+    } else if due.iter().all(|(_, entry)| !entry.is_missing()) {
         Completeness::Cut
     } else {
         Completeness::Partial
+    }
+}
+
+/// Whether the station itself ended its answer, and not with a failure: also where it lacks something or some of it can't
+/// be used. For who looks again later, and is not to be stopped by one odd answer.
+pub fn has_ended_well(entry: &LedgerEntry) -> bool {
+    let ended = |code| matches!(Status(code).class(), StatusClass::Success | StatusClass::Warning);
+    match entry.outcome {
+        Outcome::Searched => true,
+        Outcome::Truncated => entry.dicom_status.is_some_and(ended),
+        Outcome::Failed | Outcome::Skipped | Outcome::Cancelled => false,
     }
 }
 
@@ -119,6 +127,19 @@ mod tests {
         for status in [0xB000, 0xB007, 0x0001, 0x0107] {
             assert!(is_partial(status, false, false, notice), "{status:04X}");
         }
+    }
+
+    #[test]
+    fn an_odd_answer_has_ended_well_and_one_that_was_cut_has_not() {
+        let ended = |outcome, dicom_status| {
+            let mut entry = entry(outcome, true, 3);
+            entry.dicom_status = dicom_status;
+            has_ended_well(&entry)
+        };
+        assert!(ended(Outcome::Searched, Some(0)) && ended(Outcome::Truncated, Some(0)));
+        assert!(ended(Outcome::Truncated, Some(0xB000)));
+        assert!(!ended(Outcome::Truncated, Some(0xA700)) && !ended(Outcome::Truncated, None));
+        assert!(!ended(Outcome::Failed, Some(0)));
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl LedgerEntry {
         }
     }
 
+    /// Whether the answer lacks what the station should have given, other than by the caller's own cut.
+    pub fn is_missing(&self) -> bool {
+        !self.is_complete() && self.outcome != Outcome::Cancelled
+    }
+
     /// The detail with the station's comment, for the person who asked.
     pub fn shown_detail(&self) -> Option<String> {
         match (&self.detail, &self.comment) {
@@ -120,9 +125,4 @@ impl LedgerEntry {
     pub fn is_complete(&self) -> bool {
         self.outcome == Outcome::Searched || !self.was_due
     }
-}
-
-/// Whether an answer with this ledger is the whole answer.
-pub fn is_complete(ledger: &[LedgerEntry]) -> bool {
-    ledger.iter().all(LedgerEntry::is_complete)
 }

@@ -60,7 +60,7 @@ pub use implementation::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 pub use in_full::in_full;
 pub use invalid::{Invalid, shorten};
 pub use issued_id::IssuedId;
-pub use ledger::{LedgerEntry, Outcome, is_complete};
+pub use ledger::{LedgerEntry, Outcome};
 pub use link_flags::LinkFlags;
 pub use mapping::{
     CodeString, Conditions, DescriptionPattern, MAPPING_COLUMNS, Mapped, MappingRule, MappingTable,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{AeTitle, Caller, Generation, Invalid, LedgerEntry, Level, Outcome};
+use super::{AeTitle, Caller, Generation, Invalid, LedgerEntry, Level};
 
 /// The exit status of a command that was interrupted.
 const INTERRUPTED: u16 = 130;
@@ -124,17 +124,17 @@ impl QueryLedger {
     /// Whether something went wrong: a station that should have answered did not or not fully, or the caller was told
     /// of a failure. A caller who cut the answer knows it.
     pub fn has_failed(&self) -> bool {
-        let is_missing = |entry: &LedgerEntry| !entry.is_complete() && entry.outcome != Outcome::Cancelled;
         let may_end_with = match self.asker {
             Asker::User(_) => [0, INTERRUPTED],
             Asker::Station { .. } => [0, CANCELLED],
         };
-        self.entries.iter().any(is_missing) || !may_end_with.contains(&self.told.status)
+        self.entries.iter().any(LedgerEntry::is_missing) || !may_end_with.contains(&self.told.status)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Outcome;
     use super::*;
 
     fn ledger(asker: Asker, status: u16, entries: Vec<LedgerEntry>) -> QueryLedger {
@@ -146,7 +146,7 @@ mod tests {
             generation: 1,
             level: Level::Study,
             keywords: Vec::new(),
-            complete: super::super::is_complete(&entries),
+            complete: entries.iter().all(LedgerEntry::is_complete),
             entries,
             told: Told { status, matches: 0 },
             elapsed: Duration::ZERO,

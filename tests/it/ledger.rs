@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use impaxlink::model::{
-    Asker, Caller, LedgerEntry, LedgerId, Level, Outcome, QueryLedger, Told, is_complete,
-};
+use impaxlink::model::{Asker, Caller, LedgerEntry, LedgerId, Level, Outcome, QueryLedger, Told};
 use impaxlink::store::{Access, LedgerFilter, Store};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -32,7 +30,7 @@ fn ledger(at: Timestamp, random: u32, entries: Vec<LedgerEntry>) -> QueryLedger 
         generation: 412,
         level: Level::Study,
         keywords: vec!["PatientID".to_owned(), "(0009,1001)".to_owned()],
-        complete: is_complete(&entries),
+        complete: entries.iter().all(LedgerEntry::is_complete),
         entries,
         told: Told {
             status: 0,

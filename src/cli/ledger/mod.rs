@@ -90,7 +90,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Caller, LedgerId, Level, Told, is_complete};
+    use crate::model::{Caller, LedgerId, Level, Told};
 
     #[test]
     fn the_gist_names_who_is_missing_and_why() {
@@ -108,7 +108,7 @@ mod tests {
                 generation: 1,
                 level: Level::Study,
                 keywords: Vec::new(),
-                complete: is_complete(&entries),
+                complete: entries.iter().all(LedgerEntry::is_complete),
                 entries,
                 told: Told {
                     status: 3,

@@ -38,8 +38,7 @@ pub struct UnansweredStation {
 impl UnansweredStation {
     /// The station of a ledger entry; `None` where it answered in full, or was not to be asked.
     pub fn of(entry: &LedgerEntry) -> Option<Self> {
-        let is_cut_by_the_caller = entry.outcome == Outcome::Cancelled;
-        (!entry.is_complete() && !is_cut_by_the_caller).then(|| UnansweredStation {
+        entry.is_missing().then(|| UnansweredStation {
             name: entry.station.to_string(),
             outcome: entry.outcome,
             detail: entry.detail.clone(),

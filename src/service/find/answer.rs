@@ -19,7 +19,7 @@ use crate::link::linked_syntax::UnansweredStation;
 use crate::link::policy::Target;
 use crate::link::visibility::{self, Visibility};
 use crate::link::{Answer, ConflictLog, Ended, Event, LinkedQuery};
-use crate::model::{ConflictPath, LedgerEntry, Level, Outcome, PatientIdKey, Returned, Station, StationName};
+use crate::model::{ConflictPath, LedgerEntry, Level, PatientIdKey, Returned, Station, StationName};
 use crate::service::health::note;
 use crate::service::{Service, Snapshot};
 
@@ -311,8 +311,7 @@ impl<'a> Answering<'a> {
         let on_partial = on_partial.unwrap_or_else(|| self.snapshot.settings().on_partial());
         let end = final_response(&ledger, self.cut, on_partial);
         let name = &self.caller.name;
-        let incomplete = |entry: &LedgerEntry| !entry.is_complete() && entry.outcome != Outcome::Cancelled;
-        if self.cut.is_none() && ledger.iter().any(|(_, entry)| incomplete(entry)) {
+        if self.cut.is_none() && ledger.iter().any(|(_, entry)| entry.is_missing()) {
             tracing::warn!("query of {name} ended with {}: {}", end.status, missing(&ledger));
         } else {
             tracing::debug!("query of {name} ended with {}", end.status);

@@ -12,9 +12,10 @@ use jiff::civil::Date;
 
 use super::growth::Sight;
 use super::{MOST_STUDIES, Poll, PollError};
+use crate::link::completeness::has_ended_well;
 use crate::link::policy::{Role, Target};
 use crate::link::{Event, LinkedQuery, Request};
-use crate::model::{DateRange, Level, Outcome, Query, Returned, StudyAnswer, Uid};
+use crate::model::{DateRange, Level, Query, Returned, StudyAnswer, Uid};
 
 /// What says how many instances a study has, and a series.
 const COUNTS: [Tag; 2] = [
@@ -116,7 +117,7 @@ impl Poll {
         while let Some(event) = asking.next().await {
             match event {
                 Event::Answer(answer) => take(*answer.study)?,
-                Event::Ended(ended) if ended.entry.outcome == Outcome::Searched => return Ok(()),
+                Event::Ended(ended) if has_ended_well(&ended.entry) => return Ok(()),
                 Event::Ended(ended) => return Err(unanswered(ended.entry.detail)),
             }
         }
