@@ -248,14 +248,28 @@ impl Archive {
     pub fn find(
         &self,
         search: &Search,
+        take: impl FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<u64, ArchiveError> {
+        self.find_while(search, || true, take)
+    }
+
+    /// The same, and ends early once `is_wanted` says no: also where nothing matches among a million rows.
+    pub fn find_while(
+        &self,
+        search: &Search,
+        is_wanted: impl Fn() -> bool,
         mut take: impl FnMut(Row) -> ControlFlow<()>,
     ) -> Result<u64, ArchiveError> {
         let (sql, parameters) = search.statement();
         self.0.readers.with(|index| {
             let mut statement = index.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(parameters))?;
-            let mut given = 0;
+            let (mut given, mut examined) = (0, 0_u64);
             while let Some(sql_row) = rows.next()? {
+                examined += 1;
+                if examined.is_multiple_of(256) && !is_wanted() {
+                    break;
+                }
                 if let Some(row) = search.examine(sql_row)? {
                     given += 1;
                     if take(row).is_break() {

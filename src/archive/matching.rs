@@ -9,6 +9,8 @@
 //! - IS, DS and binary numbers match by number. Wildcards in them, and in dates and times, are taken as in text.
 //! - `""` matches attributes without value (C.2.2.2.7), negotiated or not.
 
+use std::collections::BTreeSet;
+
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use jiff::civil::{Date, DateTime, Time};
@@ -24,6 +26,9 @@ use crate::model::{is_universal, wildcard_matches};
 
 /// Attributes that have one value, which the index searches as a whole even where it wrongly has a backslash.
 const SINGLE_VALUED: [Tag; 3] = [tags::PATIENT_ID, tags::ACCESSION_NUMBER, tags::STUDY_DATE];
+
+/// How many UIDs of a key are held against a value one by one; more are searched as a set.
+const MOST_TESTED_EACH: usize = 16;
 
 /// One key, ready to be held against many values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub(super) enum Test {
 pub(super) enum ValueTest {
     /// To the letter.
     Text(String),
+    /// Any of these, to the letter: a list of UIDs.
+    OneOf(BTreeSet<String>),
     /// With wildcards, to the letter.
     Pattern(String),
     /// A name, folded.
@@ -153,7 +160,13 @@ fn text_test(text: &str, vr: VR) -> Option<Test> {
     let tests: Vec<ValueTest> = alternatives
         .map(|value| value_test(value, vr))
         .collect::<Option<_>>()?;
-    Some(if tests.is_empty() {
+    Some(if vr == VR::UI && tests.len() > MOST_TESTED_EACH {
+        let texts = tests.into_iter().filter_map(|test| match test {
+            ValueTest::Text(text) => Some(text),
+            _ => None,
+        });
+        Test::AnyOf(vec![ValueTest::OneOf(texts.collect())])
+    } else if tests.is_empty() {
         Test::Universal
     } else {
         Test::AnyOf(tests)
@@ -181,6 +194,7 @@ impl ValueTest {
     fn takes(&self, value: &str) -> bool {
         match self {
             ValueTest::Text(wanted) => wanted == value,
+            ValueTest::OneOf(wanted) => wanted.contains(value),
             ValueTest::Pattern(pattern) => wildcard_matches(pattern, value),
             ValueTest::Name(wanted) => name_forms(&fold_name(value), wanted).any(|form| form == wanted),
             ValueTest::NamePattern(pattern) => {
@@ -279,6 +293,17 @@ mod tests {
             "ROSSI*",
             &["DOE^J\\Rossi^M"],
             &["DOE^J"],
+        );
+    }
+
+    #[test]
+    fn long_lists_of_uids_match_as_short_ones() {
+        let list: Vec<String> = (0..100).map(|number| format!("1.2.{number}")).collect();
+        check(
+            tags::STUDY_INSTANCE_UID,
+            &list.join("\\"),
+            &["1.2.0", "1.2.99"],
+            &["1.2.100", ""],
         );
     }
 

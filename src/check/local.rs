@@ -10,7 +10,7 @@ use super::ours::Ours;
 use super::{Review, ServiceState};
 use crate::dimse::PeerCertificate;
 use crate::link::tls::TlsError;
-use crate::model::{Kind, OnPartial, in_full};
+use crate::model::{Configuration, Kind, OnPartial, REQUIRE_ADDRESS, Station, TlsCallers, in_full};
 
 /// Judges all of it.
 pub(super) fn judge(
@@ -26,6 +26,7 @@ pub(super) fn judge(
     for trouble in &review.clock {
         items.warn("clock", trouble, "man impaxlink-updates-rebase-clock");
     }
+    judge_access(items, &review.configuration);
     let settings = &review.configuration.settings;
     if !review
         .configuration
@@ -130,6 +131,50 @@ fn judge_listen(items: &mut Items, review: &Review, ours: &Ours<'_>) {
     }
 }
 
+/// Anyone can type an AE title: a station that proves nothing else can be impersonated from any address.
+fn judge_access(items: &mut Items, configuration: &Configuration) {
+    let settings = &configuration.settings;
+    let is_proven_by_tls = |station: &Station| station.tls && settings.tls_callers() != TlsCallers::None;
+    let trusted = (configuration.stations.iter())
+        .filter(|station| station.is_linked() || station.kind == Kind::Internal)
+        .filter(|station| station.from_addresses.is_empty() && !is_proven_by_tls(station));
+    if settings.is_on(REQUIRE_ADDRESS) {
+        let nowhere: Vec<&str> = trusted
+            .filter(|station| station.endpoint.is_none())
+            .map(|station| station.name.as_str())
+            .collect();
+        match nowhere.first() {
+            None => items.pass("access", "stations are admitted from their own addresses alone"),
+            Some(first) => items.warn(
+                "access",
+                format!("no address is known of {}: it can't call us", some(&nowhere)),
+                format!("impaxlink station set {first} --from-address ADDRESS"),
+            ),
+        }
+        return;
+    }
+    let anywhere: Vec<&str> = trusted.map(|station| station.name.as_str()).collect();
+    match anywhere.first() {
+        None => items.pass("access", "linked and internal stations are known by more than their AE title"),
+        Some(first) => items.warn(
+            "access",
+            format!("anyone who types its AE title can call as {}", some(&anywhere)),
+            format!(
+                "impaxlink station set {first} --from-address ADDRESS; for all: impaxlink config set {REQUIRE_ADDRESS} on"
+            ),
+        ),
+    }
+}
+
+/// The first of many names, and how many more there are.
+fn some(names: &[&str]) -> String {
+    let (shown, more) = names.split_at(names.len().min(3));
+    match more.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Whoever can read the store reads who is asked for what; whoever can write it rewrites the record.
 fn judge_store(items: &mut Items, mode: Option<u32>) {
     match mode.map(|mode| mode & 0o777) {
@@ -140,5 +185,49 @@ fn judge_store(items: &mut Items, mode: Option<u32>) {
         ),
         Some(mode) => items.pass("store", format!("the store's permissions are {mode:04o}")),
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::item::{Item, Outcome, Subject};
+    use super::*;
+
+    fn access(change: impl FnOnce(&mut Configuration)) -> Item {
+        let mut station = Station::new("READER".parse().unwrap(), "READER".parse().unwrap(), None);
+        station.kind = Kind::Internal;
+        let mut configuration = Configuration {
+            stations: vec![station],
+            ..Configuration::default()
+        };
+        change(&mut configuration);
+        let mut items = Items::of(Subject::Local);
+        judge_access(&mut items, &configuration);
+        items.all.remove(0)
+    }
+
+    /// Case: a stranger with a station's AE title
+    #[test]
+    fn a_station_that_can_be_impersonated_is_named_with_the_command_that_prevents_it() {
+        let item = access(|_| {});
+        assert_eq!((item.check, item.outcome), ("access", Outcome::Warn));
+        assert!(item.detail.ends_with("can call as READER"), "{}", item.detail);
+        let hint = item.hint.unwrap();
+        assert!(
+            hint.starts_with("impaxlink station set READER --from-address ADDRESS"),
+            "{hint}"
+        );
+        let known = access(|configuration| {
+            configuration.stations[0].from_addresses = vec!["10.0.0.1".parse().unwrap()];
+        });
+        assert_eq!(known.outcome, Outcome::Pass);
+        let over_tls = access(|configuration| configuration.stations[0].tls = true);
+        assert_eq!(over_tls.outcome, Outcome::Pass);
+        let shut_out = access(|configuration| configuration.settings.set(REQUIRE_ADDRESS, "on").unwrap());
+        assert!(
+            shut_out.detail.contains("it can't call us"),
+            "{}",
+            shut_out.detail
+        );
     }
 }

@@ -98,7 +98,8 @@ impl EmbeddedCall {
         sender: &mpsc::Sender<Message>,
     ) -> Result<(), ArchiveError> {
         let archive = self.archive.open(&self.settings)?;
-        let given = archive.find(search, |row| {
+        let is_wanted = || !sender.is_closed();
+        let given = archive.find_while(search, is_wanted, |row| {
             let data_set = self.data_set(&row, keys);
             match sender.blocking_send(Message::Row(data_set)) {
                 Ok(()) => ControlFlow::Continue(()),

@@ -79,7 +79,7 @@ pub use report_status::ReportStatus;
 pub use revision::{Clock, Revision};
 pub use settings::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL, RELOAD_COMMAND,
-    SETTING_KEYS, SettingKey, Settings, TlsCallers, UPDATES_CONCURRENCY, UPDATES_KEEP_DAYS,
+    REQUIRE_ADDRESS, SETTING_KEYS, SettingKey, Settings, TlsCallers, UPDATES_CONCURRENCY, UPDATES_KEEP_DAYS,
     UPDATES_MAX_CLOCK_AHEAD, UPDATES_POLL_DAYS, UPDATES_QUIET, setting_key,
 };
 pub use state_field::{FieldValue, STUDY_COMMENTS, StateField};

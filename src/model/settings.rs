@@ -76,6 +76,9 @@ pub const UPDATES_CONCURRENCY: &str = "updates.concurrency";
 /// Of how many days, today among them, archives that are not ours are asked for new objects.
 pub const UPDATES_POLL_DAYS: &str = "updates.poll_days";
 
+/// Whether a station must call from an address by which it is known, or show its certificate.
+pub const REQUIRE_ADDRESS: &str = "access.require_address";
+
 /// How many associations to each station are open at once.
 pub const ASSOCIATIONS_TO_STATION: &str = "limits.associations_to_station";
 

@@ -20,6 +20,12 @@ pub enum NotAdmitted {
     /// Stations call by this AE title, but none of them from this address.
     #[error("no station with this calling AE title calls from this address")]
     UnknownAddress,
+    /// It calls from an address by which the station is not known, and `access.require_address` is on.
+    #[error(
+        "the station is not known by this address, and access.require_address is on; if it calls from here, add \
+         --from-address {0} to it"
+    )]
+    NotAtItsAddress(IpAddr),
     /// More than one station may be meant.
     #[error("several stations have this calling AE title and address; give them different --from-address")]
     Tie,
@@ -45,9 +51,10 @@ impl NotAdmitted {
             NotAdmitted::NotOverTls | NotAdmitted::NoCertificate | NotAdmitted::OtherCertificate(_) => {
                 Rejection::NO_REASON
             }
-            NotAdmitted::UnknownTitle | NotAdmitted::UnknownAddress | NotAdmitted::Tie => {
-                Rejection::CALLING_AE_TITLE
-            }
+            NotAdmitted::UnknownTitle
+            | NotAdmitted::UnknownAddress
+            | NotAdmitted::NotAtItsAddress(_)
+            | NotAdmitted::Tie => Rejection::CALLING_AE_TITLE,
         }
     }
 }

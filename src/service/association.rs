@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpStream;
 
-use super::admission::Calls;
+use super::admission::{Calls, NotAdmitted};
 use super::find::find;
-use super::limits::{OpenAssociation, WaitingPlace};
+use super::limits::{CallerSlot, OpenAssociation, WaitingPlace};
 use super::listener::Transport;
 use super::retrieve::{held_syntaxes, retrieve};
 use super::store::{is_storage, store};
@@ -23,7 +23,7 @@ use crate::dimse::{
     RetrieveResponder, ScpOptions, Status, StoreRequest, TlsFailure, TransferSyntax, WholeObject,
     WholeStored, uids,
 };
-use crate::model::{Station, StationName, accepts_updates};
+use crate::model::{REQUIRE_ADDRESS, Station, StationName, accepts_updates};
 
 /// Serves the connection until it ends, in whatever way.
 pub(super) async fn serve_connection(
@@ -144,13 +144,14 @@ impl Connection<'_> {
         locked(&self.waiting).is_some()
     }
 
-    fn decide(
+    async fn decide(
         &self,
         request: &AssociationRequest,
         handshake: &Snapshot,
     ) -> Result<Admission<Caller>, Rejection> {
         let address = request.peer.address.ip();
-        let log = |why: &dyn std::fmt::Display| self.service.rejections.log(address, Some(request), why);
+        let log =
+            |why: &(dyn std::fmt::Display + Sync)| self.service.rejections.log(address, Some(request), why);
         if self.service.drain.is_cancelled() {
             log(&"the service is ending");
             return Err(Rejection::TEMPORARY_CONGESTION);
@@ -161,10 +162,21 @@ impl Connection<'_> {
             .station(&snapshot)
             .inspect_err(|why| log(why))
             .map_err(|why| why.rejection())?;
+        let is_proven = calls.is_proven(station, &self.service.host_names).await;
+        if !is_proven && snapshot.settings().is_on(REQUIRE_ADDRESS) {
+            let why = NotAdmitted::NotAtItsAddress(address.to_canonical());
+            log(&why);
+            return Err(why.rejection());
+        }
+        let slot = CallerSlot {
+            station: &station.name,
+            address,
+            is_proven,
+        };
         let open = self
             .service
             .associations
-            .open(&station.name, snapshot.settings())
+            .open(slot, snapshot.settings())
             .inspect_err(|why| log(why))
             .map_err(|why| why.rejection())?;
         tracing::debug!("association with {} at {address}", station.name);
@@ -225,7 +237,7 @@ impl Handler for Connection<'_> {
         let asks_for_objects = [uids::STUDY_ROOT_GET, uids::PATIENT_ROOT_GET]
             .iter()
             .any(|get| request.abstract_syntaxes.iter().any(|uid| uid == get));
-        let mut admission = self.decide(request, &waiting.handshake)?;
+        let mut admission = self.decide(request, &waiting.handshake).await?;
         if asks_for_objects {
             admission.objects.held = held_syntaxes(self.service).await;
         }

@@ -1,8 +1,10 @@
-//! How much is open at once: associations in all and from each station, and connections that have not asked yet.
+//! How much is open at once: associations in all and from each station's each address, and connections that have not
+//! asked yet. Anyone can type an AE title, so that one who does takes no slot of who calls from elsewhere.
 //!
 //! Invariant: what was counted in is counted out when its guard is dropped, however the association ended.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,8 +22,13 @@ pub enum LimitReached {
     /// The service holds `limits.associations`.
     #[error("limits.associations ({0}) reached")]
     Associations(usize),
-    /// The station holds `limits.associations_per_station`.
-    #[error("limits.associations_per_station ({0}) reached")]
+    /// Callers who have shown no more than an AE title hold as many as such callers may.
+    #[error(
+        "limits.associations reached: the last {0} are kept for stations at known addresses (--from-address)"
+    )]
+    Unproven(usize),
+    /// The station holds `limits.associations_per_station` from this address.
+    #[error("limits.associations_per_station ({0}) reached from this address")]
     OfStation(usize),
 }
 
@@ -35,53 +42,69 @@ impl LimitReached {
 /// The associations that are open now.
 #[derive(Debug, Default)]
 pub struct Associations {
-    by_station: Mutex<HashMap<StationName, usize>>,
+    open: Mutex<HashMap<(StationName, IpAddr), usize>>,
+}
+
+/// The caller of an association.
+#[derive(Debug, Clone, Copy)]
+pub struct CallerSlot<'a> {
+    /// As which station it was admitted.
+    pub station: &'a StationName,
+    /// Where it calls from.
+    pub address: IpAddr,
+    /// Whether more than its AE title shows that it is that station.
+    pub is_proven: bool,
 }
 
 /// One open association; dropping it counts it out.
 #[derive(Debug)]
 pub struct OpenAssociation {
     associations: Arc<Associations>,
-    station: StationName,
+    caller: (StationName, IpAddr),
 }
 
 impl Associations {
     /// How many there are.
     pub fn count(&self) -> usize {
-        locked(&self.by_station).values().sum()
+        locked(&self.open).values().sum()
     }
 
-    /// Counts one in for `station`, within the limits of `settings`.
+    /// Counts one in for `caller`, within the limits of `settings`. An eighth of all is kept for callers who are proven.
     pub fn open(
         self: &Arc<Self>,
-        station: &StationName,
+        caller: CallerSlot<'_>,
         settings: &Settings,
     ) -> Result<OpenAssociation, LimitReached> {
         let in_all = settings.count("limits.associations");
         let of_station = settings.count("limits.associations_per_station");
-        let mut by_station = locked(&self.by_station);
-        if by_station.values().sum::<usize>() >= in_all {
+        let key = (caller.station.clone(), caller.address.to_canonical());
+        let mut open = locked(&self.open);
+        let now = open.values().sum::<usize>();
+        let kept = in_all / 8;
+        if now >= in_all {
             return Err(LimitReached::Associations(in_all));
         }
-        let open = by_station.entry(station.clone()).or_default();
-        if *open >= of_station {
+        if !caller.is_proven && now >= in_all - kept {
+            return Err(LimitReached::Unproven(kept));
+        }
+        if open.get(&key).is_some_and(|open| *open >= of_station) {
             return Err(LimitReached::OfStation(of_station));
         }
-        *open += 1;
+        *open.entry(key.clone()).or_default() += 1;
         Ok(OpenAssociation {
             associations: Arc::clone(self),
-            station: station.clone(),
+            caller: key,
         })
     }
 }
 
 impl Drop for OpenAssociation {
     fn drop(&mut self) {
-        let mut by_station = locked(&self.associations.by_station);
-        if let Some(open) = by_station.get_mut(&self.station) {
+        let mut all = locked(&self.associations.open);
+        if let Some(open) = all.get_mut(&self.caller) {
             *open -= 1;
             if *open == 0 {
-                by_station.remove(&self.station);
+                all.remove(&self.caller);
             }
         }
     }
@@ -183,25 +206,47 @@ mod tests {
         settings
     }
 
+    fn caller(station: &StationName, address: u8, is_proven: bool) -> CallerSlot<'_> {
+        CallerSlot {
+            station,
+            address: [10, 0, 0, address].into(),
+            is_proven,
+        }
+    }
+
+    /// Case: a stranger with a station's AE title takes all its slots
+    #[test]
+    fn a_stranger_takes_the_slots_of_its_own_address_and_never_the_last_ones() {
+        let associations = Arc::new(Associations::default());
+        let settings = settings("16", "10");
+        let station: StationName = "A".parse().unwrap();
+        let stranger = |address| associations.open(caller(&station, address, false), &settings);
+        let _held: Vec<_> = (0..10).map(|_| stranger(1).unwrap()).collect();
+        assert_eq!(stranger(1).unwrap_err(), LimitReached::OfStation(10));
+        let _more: Vec<_> = (0..4).map(|_| stranger(2).unwrap()).collect();
+        assert_eq!(stranger(3).unwrap_err(), LimitReached::Unproven(2));
+        assert!(associations.open(caller(&station, 4, true), &settings).is_ok());
+    }
+
     #[test]
     fn both_limits_hold_and_ended_associations_make_room() {
         let associations = Arc::new(Associations::default());
         let settings = settings("3", "2");
         let (a, b): (StationName, StationName) = ("A".parse().unwrap(), "B".parse().unwrap());
-        let first = associations.open(&a, &settings).unwrap();
-        let _second = associations.open(&a, &settings).unwrap();
+        let first = associations.open(caller(&a, 1, false), &settings).unwrap();
+        let _second = associations.open(caller(&a, 1, false), &settings).unwrap();
         assert_eq!(
-            associations.open(&a, &settings).unwrap_err(),
+            associations.open(caller(&a, 1, false), &settings).unwrap_err(),
             LimitReached::OfStation(2)
         );
-        let _third = associations.open(&b, &settings).unwrap();
+        let _third = associations.open(caller(&b, 1, false), &settings).unwrap();
         assert_eq!(
-            associations.open(&b, &settings).unwrap_err(),
+            associations.open(caller(&b, 1, false), &settings).unwrap_err(),
             LimitReached::Associations(3)
         );
         drop(first);
         assert_eq!(associations.count(), 2);
-        assert!(associations.open(&a, &settings).is_ok());
+        assert!(associations.open(caller(&a, 1, false), &settings).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -79,6 +79,10 @@ fn by_text(column: &str, tests: &[ValueTest], parameters: &mut Vec<String>) -> O
         let to = parameter(parameters, format!("{beginning}{}", char::MAX));
         return Some(format!("{column} BETWEEN {from} AND {to}"));
     }
+    if let [ValueTest::OneOf(texts)] = tests {
+        let list = parameter(parameters, serde_json::to_string(texts).ok()?);
+        return Some(format!("{column} IN (SELECT value FROM json_each({list}))"));
+    }
     let exact = tests.iter().map(|test| match test {
         ValueTest::Text(text) | ValueTest::Name(text) => Some(text),
         _ => None,

@@ -9,8 +9,8 @@ use super::rules::{
 };
 use super::{
     ARCHIVE_PATH, ASSOCIATIONS_TO_STATION, HL7_KEEP_DAYS, HL7_WAIT, LEDGER_KEEP_DAYS, PREFETCH_ON_ARRIVAL,
-    RELOAD_COMMAND, SettingKey, UPDATES_CONCURRENCY, UPDATES_KEEP_DAYS, UPDATES_MAX_CLOCK_AHEAD,
-    UPDATES_POLL_DAYS, UPDATES_QUIET,
+    RELOAD_COMMAND, REQUIRE_ADDRESS, SettingKey, UPDATES_CONCURRENCY, UPDATES_KEEP_DAYS,
+    UPDATES_MAX_CLOCK_AHEAD, UPDATES_POLL_DAYS, UPDATES_QUIET,
 };
 use crate::model::hl7::{Authorities, FieldPaths, MessageTypes, ReportCodes, Senders};
 use crate::model::{AeTitle, ClusterName, DailyWindow, Invalid, Issuer, StationName};
@@ -143,6 +143,12 @@ pub static SETTING_KEYS: &[SettingKey] = &[
         is_duration,
     ),
     key(
+        REQUIRE_ADDRESS,
+        "off",
+        "admit a station only from an address it is known by, or with its certificate",
+        is_on_off,
+    ),
+    key(
         "limits.associations",
         "200",
         "associations the service holds at once",
@@ -151,7 +157,7 @@ pub static SETTING_KEYS: &[SettingKey] = &[
     key(
         "limits.associations_per_station",
         "32",
-        "associations at once from each station",
+        "associations at once from each address of each station",
         is_count,
     ),
     key(

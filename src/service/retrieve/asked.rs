@@ -2,6 +2,8 @@
 //!
 //! Invariant: the unique keys of the level and of those above it are there; of the levels above it, one value each.
 
+use std::collections::HashSet;
+
 use dicom_dictionary_std::tags;
 
 use crate::dimse::{DataSet, RetrieveRequest, trim_padding, uids};
@@ -85,10 +87,12 @@ impl Asked {
         }
     }
 
-    /// Whether an instance is asked for.
-    pub(super) fn wants(&self, series: &Uid, instance: &Uid) -> bool {
-        let is_among = |uid: &Uid, asked: &[Uid]| asked.is_empty() || asked.contains(uid);
-        is_among(series, &self.series) && is_among(instance, &self.instances)
+    /// Says of many instances, by their series and UID, whether they are asked for.
+    pub(super) fn wants(&self) -> impl Fn(&Uid, &Uid) -> bool {
+        let [series, instances] =
+            [&self.series, &self.instances].map(|uids| uids.iter().collect::<HashSet<_>>());
+        let is_among = |uid: &Uid, asked: &HashSet<&Uid>| asked.is_empty() || asked.contains(uid);
+        move |of, instance| is_among(of, &series) && is_among(instance, &instances)
     }
 }
 
@@ -154,7 +158,7 @@ mod tests {
             2
         );
         let image = study(&[(LEVEL, "IMAGE"), (STUDY, "1.2"), (INSTANCE, "1.4\\1.5")]).unwrap();
-        let wants = |instance: &str| image.wants(&"1.3".parse().unwrap(), &instance.parse().unwrap());
+        let wants = |instance: &str| image.wants()(&"1.3".parse().unwrap(), &instance.parse().unwrap());
         assert!(wants("1.5") && !wants("1.6"));
         assert!(
             patient(&[(LEVEL, "PATIENT"), (PATIENT_ID, "4711")])

@@ -64,7 +64,8 @@ pub(super) struct Found {
 impl StudyHeld {
     fn of(uid: Uid, sources: Vec<Holding>, asked: &Asked) -> Self {
         let listed = sources.iter().flat_map(|holding| &holding.listed);
-        let wanted = listed.filter(|(uid, it)| asked.wants(&it.series, uid));
+        let is_wanted = asked.wants();
+        let wanted = listed.filter(|(uid, it)| is_wanted(&it.series, uid));
         let wanted: HashSet<Uid> = wanted.map(|(uid, _)| uid.clone()).collect();
         // What a station counts is the study, whatever of it is asked for.
         let unnamed = sources

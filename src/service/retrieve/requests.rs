@@ -9,7 +9,8 @@ use crate::retrieve::{self, MAX_KINDS, ObjectKind, Wanted, wanted_of};
 /// The kinds of objects that may come, as many as can be proposed.
 pub(super) fn kinds(source: &Source<'_>) -> Vec<ObjectKind> {
     let (listed, asked) = (&source.holding.listed, source.asked);
-    let asked_for = listed.iter().filter(|(uid, it)| asked.wants(&it.series, uid));
+    let is_wanted = asked.wants();
+    let asked_for = listed.iter().filter(|(uid, it)| is_wanted(&it.series, uid));
     let mut kinds = retrieve::kinds(asked_for.map(|(_, it)| it), source.holding.is_whole);
     kinds.truncate(MAX_KINDS);
     kinds

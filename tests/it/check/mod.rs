@@ -58,6 +58,7 @@ fn door(other: &str, port: u16) -> Station {
     door.cluster = Some(other.parse().unwrap());
     door.issuers = vec![other.parse().unwrap()];
     door.links.internal_queries = true;
+    door.from_addresses = vec!["127.0.0.1".parse().unwrap()];
     door
 }
 

@@ -3,9 +3,12 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use impaxlink::model::Station;
+use impaxlink::model::{Endpoint, Station};
+use impaxlink::service::control;
 
+use crate::support::attackers::{Attacker, FIND};
 use crate::support::service::{PATIENCE, Service, block_on, set, station};
+use crate::support::sites::internal;
 
 #[track_caller]
 fn assert_rejected((answered, log): (bool, String), result: &str, reason: &str) {
@@ -110,4 +113,53 @@ fn what_a_stranger_writes_does_not_steer_the_terminal_that_shows_the_log() {
     stream.write_all(&pdu).unwrap();
     let log = service.log_with("EVIL");
     assert!(!log.contains('\x1b'), "{log:?}");
+}
+
+const STRANGER: [u8; 4] = [127, 0, 0, 2];
+
+/// Case: a stranger with a station's AE title takes all its slots
+#[test]
+fn a_stranger_with_a_stations_title_does_not_lock_it_out() {
+    let service = Service::start_with(|configuration| {
+        configuration.stations = vec![station("PACS", 104)];
+        set(configuration, "limits.associations_per_station", "4");
+        set(configuration, "limits.associations", "16");
+    });
+    let from = |address: [u8; 4]| Attacker::associate_from(address.into(), service.port, "PACS", FIND);
+    let taken: Vec<_> = (0..10).map_while(|_| from(STRANGER)).collect();
+    assert_eq!(taken.len(), 4, "the slots of its own address");
+    let others: Vec<_> = (0..12)
+        .filter_map(|number| from([127, 0, 0, 3 + number % 6]))
+        .collect();
+    assert_eq!(taken.len() + others.len(), 14, "the last two are kept");
+    let (answered, log) = service.echo("PACS", "IMPAXLINK");
+    assert!(answered, "{log}");
+}
+
+/// Case: a stranger with a station's AE title
+#[test]
+fn with_require_address_on_a_station_is_admitted_from_its_own_addresses_alone() {
+    let service = Service::start_with(|configuration| {
+        let mut reader = internal("READER");
+        reader.endpoint = Some(Endpoint {
+            host: "192.0.2.1".parse().unwrap(),
+            port: 104.try_into().unwrap(),
+        });
+        configuration.stations = vec![station("PACS", 104), reader];
+        set(configuration, "access.require_address", "on");
+    });
+    let from = |address: [u8; 4], title| Attacker::associate_from(address.into(), service.port, title, FIND);
+    assert!(from(STRANGER, "PACS").is_none());
+    assert!(from([127, 0, 0, 1], "PACS").is_some());
+    assert!(
+        from([127, 0, 0, 1], "READER").is_none(),
+        "no address is known of it"
+    );
+    service.log_with("add --from-address 127.0.0.2");
+    service.save(|configuration| {
+        configuration.stations[1].from_addresses = vec!["127.0.0.1".parse().unwrap()];
+    });
+    control::reload(&service.env.store(), PATIENCE).unwrap();
+    assert!(from([127, 0, 0, 1], "READER").is_some());
+    assert!(from(STRANGER, "READER").is_none());
 }

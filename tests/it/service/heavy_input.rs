@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use impaxlink::model::Configuration;
+use impaxlink::model::{Configuration, Kind, Station};
 use rustix::process::Signal;
 
 use crate::support::attackers::{Attacker, End, FIND, MOVE, at_study_level, element};
@@ -215,6 +215,30 @@ fn a_message_that_trickles_is_cut_also_while_its_caller_is_never_silent() {
         }
         assert!(begun.elapsed() >= Duration::from_secs(1), "it had no time at all");
     });
+}
+
+/// Case: a message that comes a byte at a time
+#[test]
+fn an_object_that_trickles_is_cut() {
+    let peer = good_peer();
+    let service = service_of(&peer, |configuration| {
+        set(configuration, "timeout.idle", "2s");
+        configuration
+            .stations
+            .retain(|station| station.name.as_str() != "PACS");
+        let mut own = Station::new("OWN".parse().unwrap(), "OWN".parse().unwrap(), None);
+        own.kind = Kind::Archive;
+        configuration.stations.push(own);
+    });
+    let ct = "1.2.840.10008.5.1.4.1.1.2";
+    let mut attacker = Attacker::associate(service.port, "ATTACKER0", ct).unwrap();
+    assert!(attacker.begin(0x01));
+    let begun = Instant::now();
+    while attacker.send_data(&[0], false) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is never cut");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "it had no time at all");
 }
 
 /// Case: work whose caller hangs up, or whose service is told to stop

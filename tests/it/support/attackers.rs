@@ -2,11 +2,12 @@
 //!
 //! Invariant: nothing here waits for ever, whatever the service does.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
 use super::raw_association::association_request;
+use super::service::block_on;
 
 /// Study Root C-FIND.
 pub const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
@@ -31,7 +32,12 @@ pub struct End {
 impl Attacker {
     /// Associates as `calling` for one SOP class in Implicit VR Little Endian; `None` where the service does not accept.
     pub fn associate(port: u16, calling: &str, sop_class: &str) -> Option<Self> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        Self::associate_from([127, 0, 0, 1].into(), port, calling, sop_class)
+    }
+
+    /// The same, from another address of this machine.
+    pub fn associate_from(from: IpAddr, port: u16, calling: &str, sop_class: &str) -> Option<Self> {
+        let mut stream = block_on(connect_from(from, port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
         stream.set_write_timeout(Some(Duration::from_secs(30))).ok()?;
         stream.write_all(&association_request(calling, sop_class)).ok()?;
@@ -47,7 +53,7 @@ impl Attacker {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Sends the command of a request whose data set is to come: 0x20 is C-FIND-RQ, 0x21 C-MOVE-RQ.
+    /// Sends the command of a request whose data set is to come: 0x01 is C-STORE-RQ, 0x20 C-FIND-RQ, 0x21 C-MOVE-RQ.
     pub fn begin(&mut self, field: u16) -> bool {
         let mut sop_class = self.sop_class.clone().into_bytes();
         if sop_class.len() % 2 == 1 {
@@ -59,6 +65,9 @@ impl Attacker {
             element((0, 0x0110), &1_u16.to_le_bytes()),
         ]
         .concat();
+        if field == 0x01 {
+            command.extend(element((0, 0x1000), b"1.2.3\0"));
+        }
         if field == 0x21 {
             command.extend(element((0, 0x0600), b"READER"));
         }
@@ -142,6 +151,14 @@ fn pdu(control: u8, bytes: &[u8]) -> Vec<u8> {
     let value = u32::try_from(bytes.len() + 2).unwrap().to_be_bytes();
     let length = u32::try_from(bytes.len() + 6).unwrap().to_be_bytes();
     [&[4, 0], &length[..], &value, &[1, control], bytes].concat()
+}
+
+async fn connect_from(from: IpAddr, port: u16) -> io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let stream = socket.connect(([127, 0, 0, 1], port).into()).await?.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn read_pdu(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
