@@ -207,7 +207,10 @@ fn tell(ui: &mut Ui, draft: &Draft, made: &Made, dry_run: bool) -> anyhow::Resul
         }
     }
     if update.is_some() && draft.patient.issuer.is_none() {
-        ui.notice("it stays here: the issuer of the patient ID is not known (station set --issuer, config set issuer)");
+        ui.notice(
+            "it stays here, and rows of linked sites don't show it: the issuer of the patient ID is not known \
+             (station set --issuer, config set issuer)",
+        );
     }
     Ok(())
 }

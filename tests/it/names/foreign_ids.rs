@@ -64,6 +64,12 @@ fn assert_found_when_the_site_is_down(
     );
     let brought = env.impaxlink(&["retrieve", &prior.uid, "--to", "PACS"]);
     brought.success();
+    let copies = env
+        .impaxlink(&["study", "copies", &prior.uid, "--local", "--json"])
+        .json();
+    let delivered = &item(&copies["items"], "station", "PACS")["brought"][0];
+    assert_eq!(delivered["patient_id"], "88", "{delivered:#}");
+    assert_eq!(delivered["issuer_of_patient_id"], "HARBOUR", "{delivered:#}");
     drop(there);
     let (run, document) = query(env, &BY_LOCAL_ID);
     assert_eq!(run.status, Some(3), "SITEB is down: {run:#?}");

@@ -13,7 +13,7 @@ use crate::cli::time::local_time;
 use crate::cli::view::Document;
 use crate::link::completeness::Completeness;
 use crate::link::policy::Role;
-use crate::model::{LedgerEntry, Uid};
+use crate::model::{IssuerDomain, LedgerEntry, Uid};
 use crate::store::CopyRecord;
 
 /// `study copies --json`.
@@ -52,6 +52,9 @@ struct BroughtView<'a> {
     instances: u64,
     last_use: Option<Timestamp>,
     expired_at: Option<Timestamp>,
+    /// The patient ID under which it was delivered; null where that is not on record.
+    patient_id: Option<&'a str>,
+    issuer_of_patient_id: Option<&'a str>,
 }
 
 impl<'a> From<&'a Holder> for HolderView<'a> {
@@ -85,6 +88,11 @@ impl<'a> From<&'a CopyRecord> for BroughtView<'a> {
             instances: record.instances,
             last_use: record.last_use,
             expired_at: record.expired_at,
+            patient_id: record.patient.as_ref().map(|patient| patient.id.as_str()),
+            issuer_of_patient_id: record.patient.as_ref().and_then(|patient| match &patient.domain {
+                IssuerDomain::Named(issuer) => Some(issuer.as_str()),
+                IssuerDomain::Inferred(_) => None,
+            }),
         }
     }
 }
