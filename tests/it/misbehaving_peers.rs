@@ -9,7 +9,7 @@ use dicom_ul::pdu::AssociationRJServiceUserReason::{
 use dicom_ul::pdu::{AssociationRJResult, AssociationRJSource};
 use serde_json::{Value, json};
 
-use super::support::brought::{accept, ask, study, with};
+use super::support::brought::{accept, ask, study, with, with_patience};
 use super::support::env::Env;
 use super::support::fake_peer::script::{Acceptance, Packing, Step, answer};
 use super::support::fake_peer::{Ended, FakePeer};
@@ -153,7 +153,7 @@ fn it_closes_after_each_find_and_is_called_again() {
 /// Case: a peer never answers or answers a byte at a time
 #[test]
 fn it_never_answers() {
-    let silent = with(vec![
+    let silent = with_patience(vec![
         accept(),
         Step::AwaitRequest,
         Step::Pause(Duration::from_secs(30)),
@@ -162,16 +162,16 @@ fn it_never_answers() {
         3,
         "failed",
         &["1.1"],
-        "no answer within 1s, waiting for a response",
+        "no answer within 3s, waiting for a response",
     );
     assert!(silent.took < Duration::from_secs(20), "{:?}", silent.took);
-    let midway = with(vec![
+    let midway = with_patience(vec![
         accept(),
         Step::AwaitRequest,
         study("1.2"),
         Step::Pause(Duration::from_secs(30)),
     ]);
-    midway.is(3, "failed", &["1.1", "1.2"], "no answer within 1s");
+    midway.is(3, "failed", &["1.1", "1.2"], "no answer within 3s");
 }
 
 /// Case: a peer never answers or answers a byte at a time
@@ -184,8 +184,8 @@ fn it_answers_a_byte_at_a_time() {
         Step::Slowly(Duration::from_millis(100)),
         study("1.3"),
     ];
-    let brought = with(script);
-    brought.is(3, "failed", &["1.1", "1.2"], "no answer within 1s");
+    let brought = with_patience(script);
+    brought.is(3, "failed", &["1.1", "1.2"], "no answer within 3s");
     assert!(brought.took < Duration::from_secs(20), "{:?}", brought.took);
 }
 

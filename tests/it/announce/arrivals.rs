@@ -9,7 +9,7 @@ use super::{acquiring, archive, files, link, named, objects, send, told, two};
 
 #[test]
 fn what_a_modality_sends_is_told_when_nothing_more_of_it_comes() {
-    let (a, b) = two("200ms");
+    let (a, b) = two("2s");
     let study = study(3);
     send(&a, "CT1", "sent", &study);
     wait_for("the update", || !told(&b, &study).is_empty());
@@ -43,7 +43,7 @@ fn what_comes_after_is_told_alone() {
 
 #[test]
 fn a_kill_before_the_study_was_quiet_costs_no_update() {
-    let (mut a, b) = two("2s");
+    let (mut a, b) = two("6s");
     let study = study(2);
     send(&a, "CT1", "sent", &study);
     a.kill();

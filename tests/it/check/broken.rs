@@ -269,7 +269,7 @@ fn no_archive_and_a_service_that_only_this_machine_can_call() {
 
 #[test]
 fn many_that_are_silent_take_the_time_of_one() {
-    let silent: Vec<FakePeer> = (0..6)
+    let silent: Vec<FakePeer> = (0..24)
         .map(|_| FakePeer::start(vec![Step::AwaitAssociation]))
         .collect();
     let north = cluster("NORTH");
@@ -282,7 +282,7 @@ fn many_that_are_silent_take_the_time_of_one() {
     });
     let began = Instant::now();
     let review = Review::of(&north.env, &["--timeout", "1s"]);
-    assert!(began.elapsed().as_secs_f32() < 4.0, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs_f32() < 15.0, "{:?}", began.elapsed());
     review.tells(
         "SITE5 association fail",
         "no answer within 900ms",

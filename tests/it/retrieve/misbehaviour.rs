@@ -27,7 +27,7 @@ fn from(study: &Study, steps: Vec<Step>, further: &[&str], next: Option<u16>) ->
     script.extend(steps);
     let peer = FakePeer::in_turn(vec![listing(study, 3, ""), script]);
     let env = embedded();
-    let options = ["--syntax", "dicom", "--timeout", "1s", "--priority", "5"];
+    let options = ["--syntax", "dicom", "--timeout", "3s", "--priority", "5"];
     add_linked(&env, "SITEA", "SITEA", peer.port, &options);
     if let Some(port) = next {
         add_linked(&env, "SITEB", "SITEB", port, &[]);
@@ -192,7 +192,7 @@ fn a_move_that_says_nothing_is_given_up_when_nothing_arrives() {
     let pending = Step::Match(0xFF00, Identifier::Elements(elements(&[])));
     let steps = vec![pending, Step::AwaitCancel, Step::Pause(Duration::from_secs(60))];
     let brought = from(&study, steps, &["--method", "move"], None);
-    brought.is(1, 0, None, "nothing arrived within 1s");
+    brought.is(1, 0, None, "nothing arrived within 3s");
     assert!(brought.took < Duration::from_secs(30), "{:?}", brought.took);
     assert_eq!(brought.peer.associations()[1].cancelled.len(), 1);
 }
@@ -202,7 +202,7 @@ fn a_silent_get_is_given_up() {
     let study = one_series();
     let steps = then(objects(&study, 1), Step::Pause(Duration::from_secs(60)));
     let brought = from(&study, steps, &["--method", "get"], None);
-    brought.is(3, 1, None, "no answer within 1s");
+    brought.is(3, 1, None, "no answer within 3s");
     assert!(brought.took < Duration::from_secs(30), "{:?}", brought.took);
 }
 

@@ -82,7 +82,12 @@ pub fn ask(peer: FakePeer, options: &[&str], filters: &[&str]) -> Brought {
     }
 }
 
-/// Asks SITEB, which may be silent for a second and plays this script.
+/// Asks SITEB, which plays this script.
 pub fn with(script: Vec<Step>) -> Brought {
-    ask(FakePeer::start(script), &["--timeout", "1s"], &[])
+    ask(FakePeer::start(script), &[], &[])
+}
+
+/// Asks SITEB, which plays this script and may be silent for three seconds: enough for it to be heard on a busy machine.
+pub fn with_patience(script: Vec<Step>) -> Brought {
+    ask(FakePeer::start(script), &["--timeout", "3s"], &[])
 }
