@@ -3,8 +3,9 @@
 use impaxlink::model::Configuration;
 use tempfile::tempdir;
 
+use crate::support::process::free_port;
 use crate::support::retrievers::{Retrieved, getscu, instances, movescu};
-use crate::support::service::{set, station};
+use crate::support::service::{set, station, wait_for};
 use crate::support::sites::{Sites, station_of};
 use crate::support::storescp::Storescp;
 use crate::support::studies::Study;
@@ -197,4 +198,39 @@ fn a_bare_patient_id_moves_what_it_finds_and_nothing_more() {
     let log = sites.service.process.output();
     assert!(log.contains("withheld: of another patient"), "{log}");
     assert!(!log.contains(shared), "{log}");
+}
+
+/// Case: a site is down while a viewer moves a study
+#[test]
+fn a_move_while_a_site_is_down_says_that_its_answer_is_a_part() {
+    let store = Storescp::start("STORE", &[]);
+    let sites = sites(64, &store, |configuration| {
+        let sitec = station_of(configuration, "SITEC");
+        sitec.endpoint = station("SITEC", free_port()).endpoint;
+    });
+    let study = only_at(&sites, "SITEA");
+    let moved = move_to_store(&sites, "READER", study);
+    let count = study.instances() as i32;
+    assert_eq!(
+        (moved.status.as_str(), moved.last()),
+        ("0000", [-1, count, 0, 0]),
+        "{}",
+        moved.log
+    );
+    assert!(
+        moved.log.contains("1 of 3 sites did not answer: SITEC"),
+        "{}",
+        moved.log
+    );
+    wait_for("the ledger", || {
+        let failed = sites
+            .service
+            .env
+            .impaxlink(&["ledger", "list", "--failed", "--json"])
+            .json();
+        let items = failed["items"].as_array().unwrap();
+        items
+            .iter()
+            .any(|item| item["complete"] == false && item["level"] == "image")
+    });
 }
