@@ -161,8 +161,10 @@ fn what_a_worklist_gave_before_it_failed_is_used_and_called_a_part() {
         (Step::End(0, "well done"), None),
     ] {
         let worklist = one_item_and(vec![end]);
-        let mut configuration = Configuration::default();
-        configuration.stations = vec![station("RIS", worklist.port)];
+        let configuration = Configuration {
+            stations: vec![station("RIS", worklist.port)],
+            ..Configuration::default()
+        };
         let question = WorklistQuestion {
             days: DateRange::parse("today", jiff::ZonedDateTime::now().date()).unwrap(),
             modalities: Vec::new(),
