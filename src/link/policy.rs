@@ -70,6 +70,8 @@ pub enum Skip {
     Constrained,
     /// The caller is a linked cluster.
     NotForwarded,
+    /// The query is our own, put to us again by a station that is being asked.
+    OwnQuestion,
 }
 
 impl Skip {
@@ -89,6 +91,7 @@ impl fmt::Display for Skip {
                 "constrained: it is asked only with a patient ID, accession number or study UID without wildcards, \
                  or three characters of a name",
             ),
+            Skip::OwnQuestion => f.write_str("our own query, put to us again by a station that is asked: not forwarded"),
             Skip::NotForwarded => f.write_str("the caller is a linked cluster: its queries are not forwarded"),
         }
     }

@@ -135,9 +135,14 @@ impl Calls {
     /// Whether more than an AE title, which anyone can type, shows that it is `station`: its address, also where it is
     /// known by a name that leads there, or its certificate.
     pub(super) async fn is_proven(&self, station: &Station, names: &HostNames) -> bool {
-        let peer = self.address.to_canonical();
         let is_certified = station.tls && self.certificate.is_some();
-        if calls_from(station, peer) || is_at(station, peer) || is_certified {
+        is_certified || self.comes_from(station, names).await
+    }
+
+    /// Whether it calls from an address of `station`, also where that is known by a name.
+    pub(super) async fn comes_from(&self, station: &Station, names: &HostNames) -> bool {
+        let peer = self.address.to_canonical();
+        if calls_from(station, peer) || is_at(station, peer) {
             return true;
         }
         match &station.endpoint {

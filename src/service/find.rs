@@ -7,6 +7,7 @@
 //! - `linked`: what a linked caller learns besides
 //! - `rows`: what is given
 //! - `answer`: the query under way; `given`, `withheld`: what of it was given, and is not
+//! - `open_questions`: our own question, when it comes back
 //! - `closing`: what it ends with
 
 mod answer;
@@ -14,6 +15,7 @@ mod closing;
 mod given;
 mod identifier;
 mod linked;
+mod open_questions;
 mod rows;
 mod withheld;
 
@@ -28,6 +30,8 @@ use uuid::Uuid;
 use self::answer::Answering;
 pub(super) use self::closing::missing;
 use self::identifier::Asked;
+pub(super) use self::open_questions::OpenQuestions;
+use self::open_questions::forward_to_nobody;
 use super::admission::Calls;
 use super::{Service, Snapshot, locked};
 use crate::dimse::{FindEnd, FindRequest, FindResponder, Status, uids};
@@ -72,7 +76,19 @@ pub(super) async fn find(
     let mut query = asked.query.clone();
     query.meant_issuers = visibility.issuers().to_vec();
     let narrowing = Narrowing::default();
-    let targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
+    let mut targets = plan(snapshot.configuration(), &caller, &query, &narrowing, at);
+    let open = &service.open_questions;
+    if open
+        .is_own(&asked.query, station, calls, &service.host_names)
+        .await
+    {
+        tracing::warn!(
+            "query of {} is our own, put to us again: answered by the local cluster alone",
+            station.name
+        );
+        forward_to_nobody(&mut targets);
+    }
+    let _open = open.open(&asked.query, snapshot.configuration(), &targets);
     let answering = Answering::new(
         service, &snapshot, station, visibility, &asked, &targets, &request,
     );

@@ -95,6 +95,7 @@ struct Service {
     rejections: RejectionLog,
     /// By which stations are proven that are known by a name.
     host_names: HostNames,
+    open_questions: find::OpenQuestions,
     links: Mutex<Schedule>,
     /// The turns at stations that queries are put to.
     turns: Arc<Turns>,

@@ -21,6 +21,7 @@ use super::arriving::ArrivingStudies;
 use super::control::{Answer, ControlSocket, Failure, LinkTry, Request, ServiceStatus, socket_path};
 use super::cross_reference::KnownPatients;
 use super::expiry::expire_visitors;
+use super::find::OpenQuestions;
 use super::health::watch_links;
 use super::hl7::work_off_messages;
 use super::host_names::{HostNames, keep_host_names};
@@ -273,6 +274,7 @@ fn new_service(
         waiting_room: WaitingRoom::new(WAITING_CONNECTIONS),
         rejections: RejectionLog::default(),
         host_names: HostNames::default(),
+        open_questions: OpenQuestions::default(),
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
         retrieve_turns: Turns::default(),

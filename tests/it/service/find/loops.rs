@@ -2,11 +2,11 @@
 
 use impaxlink::model::Station;
 
-use crate::support::brought::study;
+use crate::support::brought::{self, study};
 use crate::support::fake_peer::FakePeer;
-use crate::support::fake_peer::script::answer;
-use crate::support::service::{Service, set, station};
-use crate::support::sites::{archive, open_link};
+use crate::support::fake_peer::script::{Step, answer};
+use crate::support::service::{PATIENCE, Service, set, station, wait_for};
+use crate::support::sites::{archive, internal, open_link};
 use crate::support::viewer::Viewer;
 
 /// A cluster with one study, its own `serve`, and an archive that notes what it is asked.
@@ -115,4 +115,53 @@ fn a_cluster_that_is_taken_for_an_external_station_is_known_by_its_implementatio
     assert_asked(&[&a, &b, &c], &[1, 1, 0]);
     c.finds(&["1.1", "1.3"]);
     assert_asked(&[&a, &b, &c], &[2, 1, 1]);
+}
+
+/// Case: our own question comes back under another title
+#[test]
+fn a_proxy_that_asks_us_our_own_question_gets_local_answers_alone() {
+    let (local, proxy) = (
+        FakePeer::start(answer([study("1.1")])),
+        FakePeer::start(vec![
+            brought::accept(),
+            Step::AwaitRequest,
+            Step::Pause(PATIENCE),
+            Step::End(0, ""),
+        ]),
+    );
+    let service = Service::start_with(|configuration| {
+        set(configuration, "query.deadline", "3s");
+        configuration.stations = vec![
+            archive("PACS", "PACS", local.port),
+            open_link("PROXY", "PROXY", proxy.port),
+            station("SECOND", 104),
+            internal("READER"),
+        ];
+    });
+    let requests = || {
+        let associations = proxy.associations();
+        let requests = associations.iter().flat_map(|association| &association.requests);
+        requests.filter(|request| request.command == 0x0020).count()
+    };
+    let keys = ["StudyInstanceUID", "PatientID=4711"];
+    let mut reader = Viewer::open(service.port, "READER");
+    reader.begin("STUDY", &keys);
+    wait_for("our question at the proxy", || requests() == 1);
+
+    let mut second = Viewer::open(service.port, "SECOND");
+    let seen = second.find(&keys);
+    assert_eq!(seen.status, 0, "{}", seen.comment);
+    assert_eq!(seen.values("StudyInstanceUID"), ["1.1"]);
+    assert_eq!(requests(), 1, "it is not forwarded");
+    let log = service.process.output();
+    assert!(log.contains("query of SECOND is our own"), "{log}");
+    wait_for("its ledger", || {
+        let ledgers = service.env.impaxlink(&["ledger", "list", "--json"]).json();
+        ledgers.to_string().contains("our own query, put to us again")
+    });
+    let mut other = Viewer::open(service.port, "READER");
+    other.begin("STUDY", &keys);
+    wait_for("another viewer's like question at the proxy", || requests() == 2);
+    second.begin("STUDY", &["StudyInstanceUID", "PatientID=88"]);
+    wait_for("another question at the proxy", || requests() == 3);
 }
