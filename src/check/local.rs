@@ -22,7 +22,7 @@ pub(super) fn judge(
 ) {
     judge_generation(items, review);
     judge_listen(items, review, ours);
-    judge_store(items, review.store_mode);
+    judge_store(items, &review.exposures);
     for trouble in &review.clock {
         items.warn("clock", trouble, "man impaxlink-updates-rebase-clock");
     }
@@ -176,15 +176,15 @@ fn some(names: &[&str]) -> String {
 }
 
 /// Whoever can read the store reads who is asked for what; whoever can write it rewrites the record.
-fn judge_store(items: &mut Items, mode: Option<u32>) {
-    match mode.map(|mode| mode & 0o777) {
-        Some(mode) if mode & 0o007 != 0 => items.fail(
-            "store",
-            format!("the store's permissions are {mode:04o}: it is open to every user of this machine"),
-            "chmod o= on the store and the files beside it",
-        ),
-        Some(mode) => items.pass("store", format!("the store's permissions are {mode:04o}")),
-        None => {}
+fn judge_store(items: &mut Items, exposures: &[String]) {
+    for exposure in exposures {
+        match exposure.rsplit_once(": ") {
+            Some((what, remedy)) => items.fail("store", what, remedy),
+            None => items.fail("store", exposure, ""),
+        }
+    }
+    if exposures.is_empty() {
+        items.pass("store", "its owner, or its group, alone may use the store");
     }
 }
 

@@ -74,8 +74,8 @@ pub struct Review {
     pub archive: EmbeddedArchive,
     /// What the running service says.
     pub service: ServiceState,
-    /// The permissions of the store's file, where they are known.
-    pub store_mode: Option<u32>,
+    /// Who else may use the store, its folder or the private key, a sentence each.
+    pub exposures: Vec<String>,
     /// What is wrong with the clock of changes, a sentence each.
     pub clock: Vec<String>,
     /// The stations to review; none means the archive stations and all linked stations. One that is suspended is asked

@@ -12,7 +12,8 @@ use super::force::{self, Force};
 use super::output::Ui;
 use super::time::local_time;
 use super::view::{Document, SavedView, change_views};
-use crate::model::{Change, Configuration, Generation, Settings, Subject, changes};
+use crate::model::{Change, Configuration, Generation, Settings, Subject, changes, in_full};
+use crate::service::{Unusable, check_usable};
 use crate::store::{Access, SaveError, Saved, Store, StoreError};
 
 /// The options of every command that changes configuration.
@@ -86,7 +87,9 @@ pub fn save(
     let mut settings = Settings::default();
     let saved = store
         .save(&attribution, args.if_generation, |configuration| {
+            let before = configuration.clone();
             change(configuration)?;
+            refuse_unusable(ui, &before, configuration)?;
             settings.clone_from(&configuration.settings);
             Ok(())
         })
@@ -100,12 +103,55 @@ pub fn save(
     force.status(&saved)
 }
 
+/// Refuses what the service could not start with, or would refuse to reload. Where the configuration was unusable before,
+/// it may be mended step by step.
+fn refuse_unusable(ui: &Ui, before: &Configuration, after: &Configuration) -> anyhow::Result<()> {
+    if before == after {
+        return Ok(());
+    }
+    let Err(error) = check_usable(after.clone()) else {
+        return Ok(());
+    };
+    let why = in_full(&error);
+    match &error {
+        // The service's user may.
+        Unusable::Tls(error) if error.is_not_permitted() => {
+            ui.notice(&format!("not checked: {why}"));
+            return Ok(());
+        }
+        // The store says it in its own words.
+        Unusable::Invalid(_) => return Ok(()),
+        _ => {}
+    }
+    if check_usable(before.clone()).is_err() {
+        ui.notice(&format!("the service can't use the configuration yet: {why}"));
+        return Ok(());
+    }
+    let hint = match &error {
+        Unusable::SameAddress { .. } => "give each listener a port of its own",
+        _ => {
+            "set the files of TLS first, tls.key before tls.certificate; a pair is replaced at once by \
+             'impaxlink config set tls.certificate FILE tls.key FILE'"
+        }
+    };
+    Err(
+        Problem::new(ExitStatus::Failed, format!("nothing was saved: {why}"))
+            .hint(hint)
+            .into(),
+    )
+}
+
 /// What `change` would change, without a store being made or written.
 fn preview(
     ui: &Ui,
     expected: Option<Generation>,
     change: impl FnOnce(&mut Configuration) -> anyhow::Result<()>,
 ) -> anyhow::Result<Saved> {
+    let change = |configuration: &mut Configuration| {
+        let before = configuration.clone();
+        change(configuration)?;
+        refuse_unusable(ui, &before, configuration)
+    };
     match ui.store(Access::ReadOnly) {
         Ok(store) => store.preview(expected, change).map_err(unwrap_save_error),
         Err(error) if is_missing_store(&error) => {

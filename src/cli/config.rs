@@ -31,7 +31,8 @@ pub enum ConfigCommand {
     /// Change a setting
     #[command(after_help = "Examples:\n  \
         impaxlink config set ae_title NORTH_LINK\n  \
-        impaxlink config set query.deadline 10s --reason CHG1182")]
+        impaxlink config set query.deadline 10s --reason CHG1182\n  \
+        impaxlink config set tls.certificate /etc/impaxlink/new.pem tls.key /etc/impaxlink/new.key")]
     Set {
         /// The setting
         #[arg(add = ArgValueCompleter::new(complete::setting_keys))]
@@ -39,6 +40,9 @@ pub enum ConfigCommand {
         /// Its new value
         #[arg(value_parser = value::text, allow_hyphen_values = true)]
         value: String,
+        /// More settings and values, saved together
+        #[arg(value_name = "KEY VALUE", value_parser = value::text, allow_hyphen_values = false)]
+        more: Vec<String>,
         #[command(flatten)]
         change: ChangeArgs,
     },
@@ -81,15 +85,12 @@ impl<'a> SettingView<'a> {
 pub fn run(ui: &mut Ui, command: ConfigCommand) -> anyhow::Result<ExitStatus> {
     match command {
         ConfigCommand::Get { key } => get(ui, &key),
-        ConfigCommand::Set { key, value, change } => {
-            let key = known(&key)?;
-            if key.name == RELOAD_COMMAND {
-                may_set_reload_command(ui)?;
-            }
-            change::save(ui, &change, &[format!("setting {}", key.name)], |configuration| {
-                Ok(configuration.settings.set(key.name, &value)?)
-            })
-        }
+        ConfigCommand::Set {
+            key,
+            value,
+            more,
+            change,
+        } => set(ui, [vec![key, value], more].concat(), &change),
         ConfigCommand::Unset { key, change } => {
             let key = known(&key)?;
             change::save(ui, &change, &[format!("setting {}", key.name)], |configuration| {
@@ -98,6 +99,27 @@ pub fn run(ui: &mut Ui, command: ConfigCommand) -> anyhow::Result<ExitStatus> {
         }
         ConfigCommand::List => list(ui),
     }
+}
+
+fn set(ui: &mut Ui, words: Vec<String>, change: &ChangeArgs) -> anyhow::Result<ExitStatus> {
+    let mut values = Vec::new();
+    for pair in words.chunks(2) {
+        let [key, value] = pair else {
+            let message = format!("setting {} has no value", pair.concat());
+            return Err(Problem::new(ExitStatus::Usage, message).into());
+        };
+        values.push((known(key)?.name, value));
+    }
+    if values.iter().any(|(key, _)| *key == RELOAD_COMMAND) {
+        may_set_reload_command(ui)?;
+    }
+    let subjects: Vec<String> = values.iter().map(|(key, _)| format!("setting {key}")).collect();
+    change::save(ui, change, &subjects, |configuration| {
+        for (key, value) in &values {
+            configuration.settings.set(key, value)?;
+        }
+        Ok(())
+    })
 }
 
 fn known(name: &str) -> Result<&'static SettingKey, Problem> {

@@ -3,6 +3,7 @@
 //! Invariant: standard output carries the data asked for alone; notices go to standard error. A table fits itself to
 //! the terminal only when standard output is one: piped output is never truncated. A closed pipe is no error.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::error::{ExitStatus, Problem};
 use super::table::Columns;
 use super::{ColorWhen, Format, Global};
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, exposures};
 
 /// What a command needs of its surroundings: where the store is, and how to write.
 pub struct Ui {
@@ -22,6 +23,8 @@ pub struct Ui {
     quiet: bool,
     verbose: u8,
     color: bool,
+    /// Whether it was said who else may use the store.
+    has_warned: Cell<bool>,
     out: io::BufWriter<StdoutLock<'static>>,
 }
 
@@ -41,6 +44,7 @@ impl Ui {
             quiet: global.quiet,
             verbose: global.verbose,
             color,
+            has_warned: Cell::new(false),
             out: io::BufWriter::with_capacity(64 * 1024, io::stdout().lock()),
         })
     }
@@ -52,7 +56,13 @@ impl Ui {
 
     /// The store, opened for `access`.
     pub fn store(&self, access: Access) -> anyhow::Result<Store> {
-        Ok(Store::open(&self.store_path, access)?)
+        let store = Store::open(&self.store_path, access)?;
+        if !self.has_warned.replace(true) {
+            for exposure in exposures(store.path()) {
+                self.notice(&format!("warning: {exposure}"));
+            }
+        }
+        Ok(store)
     }
 
     /// The format asked for.

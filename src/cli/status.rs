@@ -7,6 +7,7 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,11 +23,12 @@ use super::updates::clock::sentences;
 use super::view::Document;
 use super::{Format, change};
 use crate::archive::count_kept_aside;
-use crate::model::{Configuration, Kind, Station, StationName, relay_targets};
+use crate::link::tls::exposed_key;
+use crate::model::{Configuration, Kind, Settings, Station, StationName, relay_targets};
 use crate::service::control::{self, ControlError, ServiceStatus};
 use crate::store::{
     Access, ClockTrouble, Hl7Counts, JobCounts, LinkHealth, PullCounts, QueueLength, RelayPeer,
-    SavedGeneration, Store,
+    SavedGeneration, Store, exposures,
 };
 
 /// Show the service, the generations saved and in force, and each link's health.
@@ -89,6 +91,8 @@ struct Known {
     pulls: PullCounts,
     hl7: Hl7Counts,
     clock: ClockTrouble,
+    /// Who else may use the store or the private key, a sentence each.
+    exposures: Vec<String>,
     conflicts: u64,
     kept_aside: Option<u64>,
 }
@@ -108,6 +112,7 @@ fn read_saved(ui: &Ui) -> anyhow::Result<Known> {
         pulls: store.pull_counts()?,
         hl7: store.hl7_counts()?,
         clock: store.clock_trouble()?,
+        exposures: all_exposures(store.path(), &configuration.settings),
         conflicts: store.conflict_count()?,
         kept_aside: count_kept_aside(&configuration.settings.archive_path(ui.store_path())).ok(),
         missing: store.missing_answers(Timestamp::now() - SignedDuration::from_hours(24))?,
@@ -248,6 +253,13 @@ impl Picture {
             .chain(self.pulls())
             .chain(self.hl7_messages())
             .chain(sentences(&self.saved.clock))
+            .chain(
+                self.saved
+                    .exposures
+                    .iter()
+                    .filter(|it| it.contains("tls.key"))
+                    .cloned(),
+            )
         {
             let is_lost = self.lost_store().as_ref() == Some(&line);
             let shown = if is_lost {
@@ -436,6 +448,7 @@ impl Picture {
         troubles.extend(self.prefetch_queue().filter(|_| self.saved.prefetch.failed > 0));
         troubles.extend(self.hl7_messages().filter(|_| self.saved.hl7.failed > 0));
         troubles.extend(sentences(&self.saved.clock));
+        troubles.extend(self.saved.exposures.iter().cloned());
         let relay = self.updates();
         let is_stuck = |station: &Station| self.updates_detail(station).is_some();
         if relay.parked > 0 || self.saved.configuration.linked_stations().any(is_stuck) {
@@ -458,6 +471,18 @@ impl Picture {
             let _ = writeln!(io::stderr().lock(), "{}", troubles.join("; "));
         }
     }
+}
+
+/// Those of the store, and of the private key.
+pub fn all_exposures(store: &Path, settings: &Settings) -> Vec<String> {
+    let mut found = exposures(store);
+    found.extend(exposed_key(settings).map(|(path, mode)| {
+        format!(
+            "the private key {} (tls.key) is open to every user of this machine (mode {mode:04o}): chmod o= it",
+            path.display()
+        )
+    }));
+    found
 }
 
 fn milliseconds(duration: Duration) -> u64 {

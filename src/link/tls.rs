@@ -80,6 +80,13 @@ impl Default for LinkTls {
     }
 }
 
+impl TlsError {
+    /// Whether a file can't be read by this user, who may not be the service's.
+    pub fn is_not_permitted(&self) -> bool {
+        matches!(self, TlsError::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 impl LinkTls {
     /// Reads what the settings name, where any station is asked over TLS.
     pub fn of(configuration: &Configuration) -> Self {
@@ -127,6 +134,30 @@ pub fn own_certificate(settings: &Settings) -> Option<Result<PeerCertificate, Tl
     identity(settings)
         .map(|identity| identity.certificate())
         .transpose()
+}
+
+/// Reads all files that the settings name, also those that nothing needs yet.
+pub fn check_files(settings: &Settings) -> Result<(), TlsError> {
+    if settings.path(AUTHORITIES).is_some() {
+        authorities(settings)?;
+    }
+    match (settings.path(CERTIFICATE), settings.path(KEY)) {
+        // Whether they fit each other is found out where both are used.
+        (Some(_), Some(_)) => AcceptorTls::new(identity(settings)?, CallerCertificates::NotAsked)
+            .map(drop)
+            .map_err(|source| unusable(settings, source)),
+        (Some(_), None) => read(settings, CERTIFICATE).map(drop),
+        (None, Some(_)) => read(settings, KEY).map(drop),
+        (None, None) => Ok(()),
+    }
+}
+
+/// The mode of the file of our private key, where every user of the machine may read or write it.
+pub fn exposed_key(settings: &Settings) -> Option<(PathBuf, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let path = settings.path(KEY)?;
+    let mode = fs::metadata(&path).ok()?.mode() & 0o777;
+    (mode & 0o007 != 0).then_some((path, mode))
 }
 
 /// TLS for the callers of the service, where `tls.listen` is set.

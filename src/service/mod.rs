@@ -66,7 +66,7 @@ use tokio_util::task::TaskTracker;
 pub use admission::{NotAdmitted, admit};
 pub use limits::{Associations, LimitReached, OpenAssociation};
 pub use run::{Ended, ServeError, run};
-pub use snapshot::{InForce, Snapshot, Unusable};
+pub use snapshot::{InForce, Snapshot, Unusable, check_usable};
 
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::model::{StationName, Uid, in_full};

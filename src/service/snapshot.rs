@@ -5,13 +5,14 @@
 //! that pinned one ends under the configuration it began with.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::dimse::AcceptorTls;
-use crate::link::tls::{LinkTls, TlsError, acceptor_tls};
+use crate::link::tls::{LinkTls, TlsError, acceptor_tls, check_files};
 use crate::model::{Configuration, Generation, Invalid, Settings, Station};
 
 /// One generation, ready to answer from.
@@ -32,6 +33,47 @@ pub enum Unusable {
     /// TLS can't be spoken with what it names.
     #[error(transparent)]
     Tls(Arc<TlsError>),
+    /// Two listeners want one address.
+    #[error("{one} and {other} can't both listen on {address}")]
+    SameAddress {
+        /// The setting of one.
+        one: &'static str,
+        /// The setting of the other.
+        other: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+}
+
+/// Whether the service could start with this configuration, or take it by a reload; what can be asked without a peer and
+/// without a socket. It reads also the files that nothing needs yet.
+pub fn check_usable(configuration: Configuration) -> Result<(), Unusable> {
+    let snapshot = Snapshot::load(configuration)?;
+    check_files(snapshot.settings()).map_err(|error| Unusable::Tls(Arc::new(error)))
+}
+
+/// An address of all interfaces takes the port from every other one.
+fn refuse_shared_address(settings: &Settings) -> Result<(), Unusable> {
+    let listeners = [
+        ("listen", Some(settings.listen())),
+        ("tls.listen", settings.tls_listen()),
+        ("hl7.listen", settings.hl7().listen),
+    ];
+    let all = || {
+        listeners
+            .iter()
+            .filter_map(|(key, address)| Some((*key, (*address)?)))
+    };
+    for (place, (one, address)) in all().enumerate() {
+        let is_shared = |(_, other): &(&str, SocketAddr)| {
+            let is_all = other.ip().is_unspecified() || address.ip().is_unspecified();
+            address.port() != 0 && other.port() == address.port() && (is_all || other.ip() == address.ip())
+        };
+        if let Some((other, address)) = all().skip(place + 1).find(is_shared) {
+            return Err(Unusable::SameAddress { one, other, address });
+        }
+    }
+    Ok(())
 }
 
 impl Snapshot {
@@ -62,6 +104,7 @@ impl Snapshot {
     /// Takes a configuration and reads the files that it names. Blocks.
     pub fn load(configuration: Configuration) -> Result<Self, Unusable> {
         let mut snapshot = Snapshot::new(configuration)?;
+        refuse_shared_address(snapshot.settings())?;
         snapshot.tls = LinkTls::of(&snapshot.configuration);
         if let Some(error) = snapshot.tls.error() {
             return Err(Unusable::Tls(Arc::clone(error)));

@@ -67,6 +67,7 @@ pub use hl7_messages::{
 pub use link_health::{LinkHealth, LinkOutcome, LinkReport, TakenCharacterSets};
 pub use lock::{Holder, PullLock, ServiceLock, ServiceLockError};
 pub use outbox::{Due, OutboxFilter, OutboxRow, OutboxState, QueueLength, Settled};
+pub use ownership::exposures;
 pub use polled::{PolledArchive, PolledStudy};
 pub use prefetch_jobs::{Enqueued, JobCounts, JobFilter, JobOutcome, Retries};
 pub use prefetch_runner::PrefetchRunner;

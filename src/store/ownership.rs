@@ -30,6 +30,41 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Who else than its owner may read or write the store, where that is more than the store was made for; a sentence each.
+pub fn exposures(store: &Path) -> Vec<String> {
+    let folder = store
+        .parent()
+        .filter(|folder| *folder != Path::new(""))
+        .unwrap_or(Path::new("."));
+    let mode = |path: &Path| path.metadata().ok().map(|metadata| metadata.mode() & 0o7777);
+    let (Some(of_store), Some(of_folder)) = (mode(store), mode(folder)) else {
+        return Vec::new();
+    };
+    let is_shared = of_folder & SHARED_FOLDER == SHARED_FOLDER;
+    let mut found = Vec::new();
+    if of_store & 0o007 != 0 {
+        found.push(format!(
+            "the store is open to every user of this machine (mode {:04o}): chmod o= it",
+            of_store & 0o777
+        ));
+    } else if of_store & 0o020 != 0 && !is_shared {
+        found.push(format!(
+            "the store may be written by its group (mode {:04o}): chmod g-w it",
+            of_store & 0o777
+        ));
+    }
+    if of_folder & 0o002 != 0 {
+        found.push(format!(
+            "every user of this machine may write to the store's folder (mode {of_folder:04o}): chmod o-w it"
+        ));
+    } else if of_folder & 0o020 != 0 && !is_shared {
+        found.push(format!(
+            "the group of the store's folder may write to it (mode {of_folder:04o}): chmod g-w it, or 2770 to share it"
+        ));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

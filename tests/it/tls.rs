@@ -14,7 +14,7 @@ use super::support::env::{Env, Run};
 use super::support::orthanc::Orthanc;
 use super::support::process::free_port;
 use super::support::scp::Scp;
-use super::support::service::{Service, set, station, wait_for};
+use super::support::service::{Service, save, set, station, wait_for};
 use super::support::studies::Federation;
 
 fn text(path: &Path) -> &str {
@@ -38,27 +38,26 @@ fn linked_showing(server: Certificate, authority: &Authority, federation: &Feder
     };
     let orthanc = Orthanc::start_with(&options, &federation.sites[0].studies);
     let env = Env::new();
-    let port = orthanc.port.to_string();
-    let add = [
-        "station",
-        "add",
-        "PACS",
-        "--kind",
-        "archive",
-        "--tls",
-        "--ae-title",
-        "SITEA",
-    ];
-    env.impaxlink(&[&add[..], &["--host", "127.0.0.1", "--port", &port]].concat())
-        .success();
+    add_over_tls(&env, orthanc.port);
     (env, orthanc)
+}
+
+/// Registers the archive past the command line, which wants the authorities first.
+fn add_over_tls(env: &Env, port: u16) {
+    save(env, |configuration| {
+        let mut archive = station("SITEA", port);
+        archive.name = "PACS".parse().unwrap();
+        archive.kind = Kind::Archive;
+        archive.tls = true;
+        configuration.stations.push(archive);
+    });
 }
 
 fn trust(env: &Env, authority: &Authority, client: &Certificate) {
     for (key, path) in [
         ("tls.authorities", &authority.file()),
-        ("tls.certificate", &client.certificate),
         ("tls.key", &client.key),
+        ("tls.certificate", &client.certificate),
     ] {
         env.impaxlink(&["config", "set", key, text(path)]).success();
     }
@@ -95,8 +94,9 @@ fn what_is_to_be_asked_over_tls_is_never_asked_without() {
     trust(&env, &stranger, &authority.certify("impaxlink"));
     failure("its certificate is not trusted; the file of tls.authorities must hold its authority");
 
-    env.impaxlink(&["config", "set", "tls.authorities", "/nowhere/ca.pem"])
-        .success();
+    save(&env, |configuration| {
+        set(configuration, "tls.authorities", "/nowhere/ca.pem");
+    });
     failure("can't read /nowhere/ca.pem (tls.authorities)");
 }
 
@@ -105,19 +105,7 @@ fn a_plain_archive_is_not_mistaken_for_one_over_tls() {
     let (authority, federation) = (Authority::new("ours"), Federation::new(1, 4));
     let orthanc = Orthanc::start("SITEA", &federation.sites[0].studies);
     let env = Env::new();
-    let port = orthanc.port.to_string();
-    let add = [
-        "station",
-        "add",
-        "PACS",
-        "--kind",
-        "archive",
-        "--tls",
-        "--ae-title",
-        "SITEA",
-    ];
-    env.impaxlink(&[&add[..], &["--host", "127.0.0.1", "--port", &port]].concat())
-        .success();
+    add_over_tls(&env, orthanc.port);
     trust(&env, &authority, &authority.certify("impaxlink"));
     env.impaxlink(&["config", "set", "timeout.association", "2s"])
         .success();
@@ -180,13 +168,11 @@ fn it_is_told_what_is_wrong_with_a_peer_and_its_certificate() {
 #[test]
 fn a_service_does_not_start_without_its_files() {
     let env = Env::new();
-    for (key, value) in [
-        ("tls.listen", "127.0.0.1:0"),
-        ("tls.callers", "none"),
-        ("tls.certificate", "/nowhere/server.pem"),
-    ] {
-        env.impaxlink(&["config", "set", key, value]).success();
-    }
+    save(&env, |configuration| {
+        set(configuration, "tls.listen", "127.0.0.1:0");
+        set(configuration, "tls.callers", "none");
+        set(configuration, "tls.certificate", "/nowhere/server.pem");
+    });
     env.impaxlink(&["serve"])
         .fails_with(1, "can't read /nowhere/server.pem (tls.certificate)");
 }

@@ -6,7 +6,6 @@ mod handover;
 mod screen;
 
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use clap_complete::ArgValueCompleter;
 use super::error::{ExitStatus, Problem};
 use super::output::Ui;
 use super::station::not_found;
+use super::status::all_exposures;
 use super::updates::clock::sentences;
 use super::{change, complete};
 use crate::check::{Item, MoveTest, Outcome, Review, ServiceState};
@@ -81,7 +81,7 @@ pub fn run(ui: &mut Ui, args: CheckArgs) -> anyhow::Result<ExitStatus> {
         archive: EmbeddedArchive::of_store(ui.store_path()),
         service,
         clock: sentences(&store.clock_trouble()?),
-        store_mode: mode(ui.store_path()),
+        exposures: all_exposures(store.path(), &configuration.settings),
         stations,
         move_test: args.move_test.map(|study_instance_uid| MoveTest {
             study_instance_uid,
@@ -144,9 +144,4 @@ fn service_state(store: &Path) -> ServiceState {
         Err(ControlError::NotRunning) => ServiceState::NotRunning,
         Err(error) => ServiceState::Silent(in_full(&error)),
     }
-}
-
-/// The permissions of the store's file. It is not opened: closing it would drop SQLite's locks.
-fn mode(store: &Path) -> Option<u32> {
-    Some(std::fs::metadata(store).ok()?.permissions().mode())
 }

@@ -8,7 +8,7 @@ use crate::dimse_tls::identity;
 use crate::support::certificates::{Authority, Certificate};
 use crate::support::env::Env;
 use crate::support::scp::Scp;
-use crate::support::service::{Service, set};
+use crate::support::service::{Service, save, set, station};
 
 /// NORTH and a peer that shows this certificate, or speaks without TLS; what is registered for it can be changed.
 fn review_of(
@@ -92,8 +92,12 @@ fn files_that_are_missing_and_our_own_certificate() {
     ] {
         env.impaxlink(&["config", "set", key, value]).success();
     }
-    let add = "station add LINK --tls --ae-title LINK --host 127.0.0.1 --port 1 --cluster-linking";
-    env.impaxlink(&add.split(' ').collect::<Vec<_>>()).success();
+    save(&env, |configuration| {
+        let mut link = station("LINK", 1);
+        link.tls = true;
+        link.links.cluster_linking = true;
+        configuration.stations.push(link);
+    });
     let review = Review::of(&env, &[]);
     review.tells("local certificate warn", "in 2 days", "impaxlink reload");
     review.tells(
