@@ -3,7 +3,7 @@
 //! Invariant: it is a retrieve like any other: what came is on record as a copy. An image that is here already proves
 //! nothing, so it is one that is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,9 @@ use super::item::Items;
 use super::ours::Ours;
 use super::{Review, ServiceState};
 use crate::model::{Outcome, Station, StationName, Uid, in_full};
-use crate::retrieve::{Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, list, retrieve};
+use crate::retrieve::{
+    Copy, Method, Progress, RetrieveError, RetrieveRequest, Retrieved, Scope, list, retrieve,
+};
 use crate::store::Purpose;
 
 /// A study of which one image is to be moved here.
@@ -72,6 +74,11 @@ impl MoveTest {
         let Ok([(there, entry), (here, _)]) = listed else {
             return Moved::Overdue;
         };
+        let listed = |copy: Option<Copy>| -> BTreeSet<Uid> {
+            copy.map(|copy| copy.instances.keys().cloned().collect())
+                .unwrap_or_default()
+        };
+        let (there, here) = (listed(there), listed(here));
         let Some(instance) = there.difference(&here).next() else {
             let failed = entry.filter(|entry| entry.outcome != Outcome::Searched);
             return match there.is_empty() {
@@ -106,6 +113,7 @@ impl MoveTest {
             to: None,
             method: Some(Method::Move),
             dry_run: false,
+            arrivals: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::runner::Queue;
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Turns};
 use crate::model::{Configuration, CrossReference, PrefetchJob, in_full};
-use crate::retrieve::{Progress, RetrieveRequest, Retrieved, Scope, retrieve};
+use crate::retrieve::{Arrivals, Progress, RetrieveRequest, Retrieved, Scope, retrieve};
 use crate::store::{JobOutcome, Purpose};
 
 /// What bringing needs.
@@ -31,6 +31,8 @@ pub struct Carrier {
     pub archive: EmbeddedArchive,
     /// The turns at stations, where they are shared.
     pub turns: Option<Arc<Turns>>,
+    /// Where our listener hands over what sources send to it, if this process has one.
+    pub arrivals: Option<Arc<Arrivals>>,
     /// Where the store is.
     pub store: PathBuf,
     /// Where the health of links is recorded.
@@ -53,7 +55,7 @@ impl Carrier {
             store: self.store,
             purpose: Purpose::Prefetch,
             study_instance_uid: job.wanted.study_instance_uid.clone(),
-            patient: None,
+            patient: Some((job.wanted.patient_id.clone(), job.source.clone())),
             scope: Scope::Study,
             from: vec![job.source.clone()],
             first: None,
@@ -62,6 +64,7 @@ impl Carrier {
             to: RetrieveRequest::to_archive(&self.configuration, &job.wanted.destination),
             method: None,
             dry_run: false,
+            arrivals: self.arrivals,
         };
         let progress = watch::Sender::new(Progress::default());
         let mut retrieved = match retrieve(&request, progress, cancel).await {
@@ -87,6 +90,20 @@ fn outcome(job: &PrefetchJob, retrieved: &Retrieved) -> JobOutcome {
     }
     if retrieved.cancelled {
         return JobOutcome::Interrupted;
+    }
+    if let Some(silent) = retrieved.unanswered.iter().find(|it| it.station == job.source) {
+        return incomplete(job, fetched, silent.detail.clone());
+    }
+    if let Some(deferred) = &retrieved.deferred {
+        return incomplete(job, fetched, deferred.clone());
+    }
+    if !retrieved.conflicts.is_empty() {
+        let names: Vec<&str> = retrieved.conflicts.iter().map(|name| name.as_str()).collect();
+        let detail = format!(
+            "in conflict: it is another patient's study at {}",
+            names.join(", ")
+        );
+        return incomplete(job, fetched, detail);
     }
     let told = retrieved.troubles().next().map(|(_, detail)| detail.to_owned());
     let told = told.unwrap_or_else(|| match retrieved.sources.is_empty() {

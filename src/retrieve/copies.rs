@@ -1,37 +1,53 @@
-//! Where a study is: a linked query of it down to its instances, asked of all stations at once.
+//! Where studies are: a linked query down to their instances, asked by UID of all stations at once.
 //!
-//! Invariant: the copies come in the order of rule 2 of a linked query. A listing that may lack something says so.
+//! This is also where conflicts come to light: asked by UID alone, a station answers whosever study it is.
+//!
+//! Invariants: copies come in the order of rule 2 of a linked query. A list of instances that may lack something says so.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{RetrieveRequest, Unanswered};
-use crate::link::completeness;
-use crate::link::merge::{Merge, Source};
-use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
-use crate::link::{Event, LinkedQuery, Request, StudyStates};
+use crate::link::merge::{Merge, MergedStudy, Source};
+use crate::link::policy::{Role, Target};
+use crate::link::{Answer, Event, LinkedQuery, Request};
 use crate::model::{
-    Availability, ConflictPath, LedgerEntry, Level, Outcome, PatientId, Query, SeriesAnswer, StationName,
-    StudyAnswer, StudyConflict, Uid,
+    Availability, ConflictPath, LedgerEntry, Outcome, PatientId, SeriesAnswer, StationName, StudyAnswer,
+    StudyConflict, Uid,
 };
-use crate::store::{self, LinkReport};
+use crate::store::LinkReport;
 
-/// A copy of the study at a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Copy {
-    /// The place of its station in the configuration.
-    pub(super) station: usize,
+/// A copy of a study at a station.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// The place of the station among the targets of the search.
+    pub target: usize,
+    /// The place of the station in the configuration.
+    pub station: usize,
     /// What the station lists of it.
-    pub(super) instances: BTreeMap<Uid, Instance>,
+    pub instances: Arc<BTreeMap<Uid, Instance>>,
     /// Whether that is all it has.
-    pub(super) is_whole: bool,
+    pub listing: Listing,
     /// How many instances the station says it has.
-    pub(super) count: Option<u32>,
-    /// Its patient there.
-    pub(super) patient_id: PatientId,
+    pub count: Option<u32>,
+    /// Its patient there; the ID is empty where the answer named none.
+    pub patient_id: PatientId,
+}
+
+/// What is known of the list of a copy's instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listing {
+    /// It came to its end and names as many as the station counts.
+    Whole,
+    /// It names none.
+    Empty,
+    /// It names fewer than the station counts.
+    Short,
+    /// It did not come to its end; why.
+    Failed(String),
 }
 
 /// An instance, as a source lists it.
@@ -39,194 +55,255 @@ pub(super) struct Copy {
 pub struct Instance {
     /// Its series.
     pub series: Uid,
-    /// Its SOP class, where the source tells it.
+    /// Its SOP class, where the source names it.
     pub sop_class_uid: Option<Uid>,
 }
 
-/// What was found.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// The copies that it can be taken from, best first; none at the destination.
-    pub(super) copies: Vec<Copy>,
-    /// The series of the instances that the destination has.
-    pub(super) here: BTreeMap<Uid, Instance>,
-    /// Why the destination did not say what it has.
-    pub(super) destination_failed: Option<String>,
-    pub(super) unanswered: Vec<Unanswered>,
-    pub(super) conflicts: Vec<StationName>,
-    /// For the store.
-    pub(super) conflict: Option<StudyConflict>,
-    pub(super) link_reports: Vec<LinkReport>,
+/// A study and its copies.
+#[derive(Debug)]
+pub struct StudyCopies {
+    /// Its attributes, merged.
+    pub study: StudyAnswer,
+    /// The copies that it can be taken from, best first.
+    pub copies: Vec<Copy>,
+    /// Those under the same UID that are another patient's.
+    pub conflicting: Vec<Copy>,
+    /// The stations that name another patient for it; one that was named with the search may be among them.
+    pub in_conflict_at: Vec<StationName>,
+    /// The conflict that it is in, for the store.
+    pub conflict: Option<StudyConflict>,
 }
 
-/// What the stations have told, one a target.
-pub(super) struct Asked {
-    pub(super) sources: Vec<Source>,
+impl Copy {
+    /// Whether it lists all its instances.
+    pub fn is_whole(&self) -> bool {
+        self.listing == Listing::Whole
+    }
+
+    /// What is wrong with the list of its instances, in words.
+    pub fn listing_failure(&self) -> Option<String> {
+        match &self.listing {
+            Listing::Whole => None,
+            Listing::Empty => Some("its image list is empty".to_owned()),
+            Listing::Short => {
+                let (listed, count) = (self.instances.len(), self.count.unwrap_or_default());
+                Some(format!("its image list names {listed} of {count} images"))
+            }
+            Listing::Failed(detail) if detail.is_empty() => Some("its image list failed".to_owned()),
+            Listing::Failed(detail) => Some(format!("its image list failed: {detail}")),
+        }
+    }
+}
+
+/// A search for copies.
+pub struct Search {
+    /// The linked query, by study UIDs or by patient.
+    pub request: Request,
+    /// The patient that somebody has named for a study already, and the station that said so.
+    pub named: Option<(StudyAnswer, StationName)>,
+    /// How much longer others are waited for once the archive stations have answered and hold the study.
+    pub grace: Option<Duration>,
+    /// Ends the search; what was answered by then counts.
+    pub cancel: CancellationToken,
+}
+
+/// What stations answered to a search.
+pub struct Answers {
+    /// The stations that the search was for.
+    pub targets: Vec<Target>,
+    /// What each of them did; `None` for one that was not waited for.
+    pub entries: Vec<Option<LedgerEntry>>,
+    /// How the links fared, by target.
+    pub reports: Vec<(usize, LinkReport)>,
+    sources: Vec<Source>,
     merge: Merge,
-    pub(super) copies: HashMap<usize, Copy>,
-    pub(super) entries: HashMap<usize, LedgerEntry>,
-    link_reports: Vec<LinkReport>,
+    listed: HashMap<(usize, Uid), Listed>,
 }
 
-/// The stations that may be sources, each to be asked or skipped with the reason.
-pub fn sources_to_ask(request: &RetrieveRequest) -> Vec<Target> {
-    let narrowing = Narrowing {
-        from: request.from.clone(),
-        local_only: false,
-        regardless: request.regardless,
-        purpose: match request.purpose {
-            store::Purpose::Prefetch => Purpose::Prefetch,
-            store::Purpose::Update => Purpose::Updates,
-            _ => Purpose::Query,
-        },
-    };
-    let (configuration, query) = (&request.configuration, query(request));
-    plan(
-        configuration,
-        &Caller::Internal,
-        &query,
-        &narrowing,
-        Timestamp::now(),
-    )
+#[derive(Debug)]
+struct Listed {
+    instances: BTreeMap<Uid, Instance>,
+    count: Option<u32>,
+    patient_id: PatientId,
 }
 
-/// Asks all stations that may be sources, and the destination.
-pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: &CancellationToken) -> Found {
-    let mut targets = sources_to_ask(request);
-    if !targets.iter().any(|target| target.station == destination) {
-        targets.push(archive(destination));
-    }
-    let asked = ask(request, query(request), &targets, cancel).await;
-    sort_out(request, &targets, asked, destination)
-}
-
-/// The instances that an archive station lists, or why it doesn't.
-pub(super) async fn list_at(request: &RetrieveRequest, station: usize) -> Result<BTreeSet<Uid>, String> {
-    let [(listed, entry)] = list(request, [station]).await;
-    match entry {
-        Some(entry) if entry.outcome == Outcome::Searched => Ok(listed),
-        entry => Err(entry.and_then(|entry| entry.detail).unwrap_or_default()),
-    }
-}
-
-/// The instances of the study that each of these stations lists, whatever its link flags, and how it ended.
-pub async fn list<const N: usize>(
-    request: &RetrieveRequest,
-    stations: [usize; N],
-) -> [(BTreeSet<Uid>, Option<LedgerEntry>); N] {
-    let never = CancellationToken::new();
-    let mut asked = ask(request, query(request), &stations.map(archive), &never).await;
-    std::array::from_fn(|target| {
-        let listed = asked.copies.remove(&target).map(|copy| copy.instances);
-        let listed = listed.unwrap_or_default().into_keys().collect();
-        (listed, asked.entries.remove(&target))
-    })
-}
-
-pub(super) fn query(request: &RetrieveRequest) -> Query {
-    Query {
-        level: Level::Image,
-        study_uids: vec![request.study_instance_uid.clone()],
-        ..Query::default()
-    }
-}
-
-fn archive(station: usize) -> Target {
-    Target {
-        station,
-        role: Role::Archive,
-        may_speak_linked: false,
-        skip: None,
-    }
-}
-
-pub(super) async fn ask(
-    request: &RetrieveRequest,
-    query: Query,
-    targets: &[Target],
-    cancel: &CancellationToken,
-) -> Asked {
-    let mut sources = Source::of(&request.configuration, targets);
-    let said_by = request.patient.as_ref().map(|(_, station)| Source {
-        station: station.clone(),
-        role: Role::Linked,
-        priority: 0,
-    });
-    sources.extend(said_by);
-    let mut asked = Asked {
-        merge: Merge::new(sources.clone(), Arc::clone(&request.cross_reference)),
-        sources,
-        copies: HashMap::new(),
-        entries: HashMap::new(),
-        link_reports: Vec::new(),
-    };
-    if let Some((patient, _)) = &request.patient {
-        let said = StudyAnswer::new(request.study_instance_uid.clone(), patient.clone());
-        asked.merge.add(targets.len(), Box::new(said));
-    }
-    // The listing of a large study takes its time: no station is held to the deadline of one that holds up others.
-    let patient = targets.iter().map(|target| Target {
-        role: Role::Archive,
-        ..target.clone()
-    });
-    let mut asking = LinkedQuery::start(Request {
-        configuration: Arc::clone(&request.configuration),
-        cross_reference: Arc::clone(&request.cross_reference),
-        query: Arc::new(query),
-        targets: patient.collect(),
-        health: BTreeMap::new(),
-        tls: request.tls.clone(),
-        archive: request.archive.clone(),
-        states: Some(StudyStates::of_store(&request.store)),
-        timeout: None,
-        resting: request.resting.clone(),
-        turns: request.turns.clone(),
-    });
-    let mut is_cancelled = false;
-    loop {
-        tokio::select! {
-            event = asking.next() => match event {
-                Some(event) => asked.take(event, targets),
-                None => return asked,
-            },
-            () = cancel.cancelled(), if !is_cancelled => {
-                is_cancelled = true;
-                asking.cancel();
+impl Search {
+    /// Asks all stations of the search, and waits for them within their deadlines.
+    pub async fn run(self) -> Answers {
+        let Search {
+            request,
+            named,
+            grace,
+            cancel,
+        } = self;
+        let mut sources = Source::of(&request.configuration, &request.targets);
+        let place = sources.len();
+        sources.extend(named.as_ref().map(|(_, station)| Source {
+            station: station.clone(),
+            role: Role::Linked,
+            priority: 0,
+        }));
+        let targets = request.targets.clone();
+        let mut answers = Answers {
+            entries: vec![None; targets.len()],
+            merge: Merge::new(sources.clone(), Arc::clone(&request.cross_reference)),
+            targets,
+            reports: Vec::new(),
+            sources,
+            listed: HashMap::new(),
+        };
+        if let Some((study, _)) = named {
+            answers.merge.add(place, Box::new(study));
+        }
+        let mut linked = LinkedQuery::start(request);
+        let mut is_cancelled = false;
+        let mut until: Option<Instant> = None;
+        loop {
+            let event = tokio::select! {
+                event = next_before(&mut linked, until) => event,
+                () = cancel.cancelled(), if !is_cancelled => {
+                    is_cancelled = true;
+                    linked.cancel();
+                    continue;
+                }
+            };
+            match event {
+                Some(Event::Answer(answer)) => answers.add(answer),
+                Some(Event::Ended(ended)) => {
+                    answers
+                        .reports
+                        .extend(ended.report.map(|report| (ended.target, report)));
+                    if let Some(entry) = answers.entries.get_mut(ended.target) {
+                        *entry = Some(ended.entry);
+                    }
+                }
+                None => return answers,
+            }
+            if let (Some(grace), None) = (grace, until)
+                && answers.are_archives_done()
+            {
+                until = Some(Instant::now() + grace);
             }
         }
     }
 }
 
-impl Asked {
-    fn take(&mut self, event: Event, targets: &[Target]) {
-        match event {
-            Event::Answer(answer) => {
-                let mut study = answer.study;
-                let Some(target) = targets.get(answer.target) else {
-                    return;
-                };
-                let copy = self.copies.entry(answer.target).or_insert_with(|| Copy {
-                    station: target.station,
-                    instances: BTreeMap::new(),
-                    is_whole: false,
-                    count: None,
-                    patient_id: study.patient_id.clone(),
-                });
-                copy.count = copy.count.max(study.instances);
-                copy.instances
-                    .extend(instances(std::mem::take(&mut study.series)));
-                self.merge.add(answer.target, study);
+/// `None` where all is answered, or the time is up.
+async fn next_before(linked: &mut LinkedQuery, until: Option<Instant>) -> Option<Event> {
+    match until {
+        Some(until) => timeout_at(until, linked.next()).await.unwrap_or(None),
+        None => linked.next().await,
+    }
+}
+
+impl Answers {
+    fn add(&mut self, answer: Answer) {
+        let mut study = answer.study;
+        let key = (answer.target, study.study_instance_uid.clone());
+        let listed = self.listed.entry(key).or_insert_with(|| Listed {
+            instances: BTreeMap::new(),
+            count: None,
+            patient_id: study.patient_id.clone(),
+        });
+        listed.count = listed.count.max(study.instances);
+        listed
+            .instances
+            .extend(instances(std::mem::take(&mut study.series)));
+        self.merge.add(answer.target, study);
+    }
+
+    /// Whether all archive stations have answered, and one of them holds something.
+    fn are_archives_done(&self) -> bool {
+        let is_archive = |target: usize| {
+            let target = self.targets.get(target);
+            target.is_some_and(|target| target.role == Role::Archive)
+        };
+        let is_done = |(place, target): (usize, &Target)| {
+            let has_ended = self.entries.get(place).is_some_and(Option::is_some);
+            target.role != Role::Archive || target.skip.is_some() || has_ended
+        };
+        self.listed.keys().any(|(target, _)| is_archive(*target))
+            && self.targets.iter().enumerate().all(is_done)
+    }
+
+    /// Whether the station of a target has answered anything of that study.
+    pub(super) fn has(&self, target: usize, study: &Uid) -> bool {
+        self.listed.contains_key(&(target, study.clone()))
+    }
+
+    /// The studies that were answered, with their copies; `path` is on what way a conflict was met.
+    pub fn into_studies(self, path: ConflictPath) -> Vec<StudyCopies> {
+        let Answers {
+            targets,
+            entries,
+            sources,
+            merge,
+            mut listed,
+            ..
+        } = self;
+        let mut copy = |study: &Uid, target: usize| {
+            let listed = listed.remove(&(target, study.clone()))?;
+            let entry = entries.get(target).and_then(Option::as_ref);
+            Some(Copy {
+                target,
+                station: targets.get(target)?.station,
+                listing: listed.listing(entry),
+                instances: Arc::new(listed.instances),
+                count: listed.count,
+                patient_id: listed.patient_id,
+            })
+        };
+        let merged = merge.finish().into_iter();
+        let studies = merged.map(|merged| {
+            let conflict = merged.conflict(&sources, path);
+            let named = merged.conflicts.iter().filter_map(|it| sources.get(it.source));
+            let mut in_conflict_at: Vec<StationName> = named.map(|source| source.station.clone()).collect();
+            in_conflict_at.dedup();
+            let MergedStudy {
+                study,
+                locations,
+                conflicts,
+            } = merged;
+            let uid = &study.study_instance_uid;
+            // One station that has it of both patients does not tell their instances apart.
+            let conflicting = conflicts.iter();
+            let conflicting = conflicting.filter_map(|conflict| copy(uid, conflict.source));
+            let conflicting: Vec<Copy> = conflicting.collect();
+            let available = locations.iter();
+            let available = available.filter(|it| it.availability != Some(Availability::Unavailable));
+            let copies = available.filter_map(|it| copy(uid, it.source)).collect();
+            StudyCopies {
+                study,
+                copies,
+                conflicting,
+                in_conflict_at,
+                conflict,
             }
-            Event::Ended(ended) => {
-                self.link_reports.extend(ended.report);
-                self.entries.insert(ended.target, ended.entry);
+        });
+        studies.collect()
+    }
+}
+
+impl Listed {
+    fn listing(&self, entry: Option<&LedgerEntry>) -> Listing {
+        match entry {
+            Some(entry) if entry.outcome == Outcome::Searched && entry.dropped == 0 => {}
+            entry => {
+                let detail = entry.and_then(|entry| entry.detail.clone());
+                return Listing::Failed(detail.unwrap_or_default());
             }
+        }
+        let named = self.instances.len() as u64;
+        match self.count {
+            _ if named == 0 => Listing::Empty,
+            Some(count) if named < count.into() => Listing::Short,
+            _ => Listing::Whole,
         }
     }
 }
 
 /// The instances that a source lists in these series.
-pub fn instances(series: Vec<SeriesAnswer>) -> impl Iterator<Item = (Uid, Instance)> {
+fn instances(series: Vec<SeriesAnswer>) -> impl Iterator<Item = (Uid, Instance)> {
     series.into_iter().flat_map(|series| {
         let uid = series.series_instance_uid;
         series.images.into_iter().map(move |image| {
@@ -239,78 +316,20 @@ pub fn instances(series: Vec<SeriesAnswer>) -> impl Iterator<Item = (Uid, Instan
     })
 }
 
-fn sort_out(request: &RetrieveRequest, targets: &[Target], mut asked: Asked, destination: usize) -> Found {
-    let mut found = Found {
-        link_reports: asked.link_reports,
-        ..Found::default()
-    };
-    for (target, copy) in &mut asked.copies {
-        let listed_to_the_end = asked
-            .entries
-            .get(target)
-            .is_some_and(|entry| entry.outcome == Outcome::Searched && entry.dropped == 0);
-        let is_short = copy
-            .count
-            .is_some_and(|count| (copy.instances.len() as u64) < count.into());
-        copy.is_whole = listed_to_the_end && !is_short && !copy.instances.is_empty();
-    }
-    let mut merged = asked.merge.finish();
-    merged.retain(|study| study.study.study_instance_uid == request.study_instance_uid);
-    let merged = merged.into_iter().next();
-    let mut order: Vec<usize> = Vec::new();
-    if let Some(study) = &merged {
-        let sources = study.locations.iter();
-        let sources = sources.filter(|copy| copy.availability != Some(Availability::Unavailable));
-        order.extend(sources.map(|copy| copy.source));
-        found.conflict = study.conflict(&asked.sources, path_of(request.purpose));
-        let conflicting = study.conflicts.iter().map(|conflict| conflict.source);
-        let names = conflicting.clone().filter_map(|source| asked.sources.get(source));
-        found.conflicts = names.map(|source| source.station.clone()).collect();
-        // One whose source is named is taken all the same.
-        order.extend(conflicting);
-        if !found.conflicts.is_empty() && request.from.is_empty() {
-            order.clear();
+#[cfg(test)]
+impl Copy {
+    /// A whole copy of these instances.
+    pub(super) fn example(instances: BTreeMap<Uid, Instance>) -> Self {
+        Copy {
+            target: 0,
+            station: 0,
+            instances: Arc::new(instances),
+            listing: Listing::Whole,
+            count: None,
+            patient_id: PatientId {
+                id: "4711".to_owned(),
+                domain: crate::model::IssuerDomain::Inferred("SITEB".parse().unwrap()),
+            },
         }
-        if let Some(first) = &request.first {
-            let is_first = |source: &Source| source.station == *first;
-            order.sort_by_key(|target| !asked.sources.get(*target).is_some_and(is_first));
-        }
-    }
-    for (target, source) in asked.sources.iter().enumerate() {
-        let is_destination = targets.get(target).is_some_and(|it| it.station == destination);
-        let Some(entry) = asked.entries.remove(&target).filter(|entry| !entry.is_complete()) else {
-            continue;
-        };
-        let detail = entry.detail.clone().unwrap_or_default();
-        if is_destination {
-            found.destination_failed = Some(detail);
-        } else {
-            found.unanswered.push(Unanswered {
-                station: source.station.clone(),
-                answered_in_part: completeness::has_answered(&entry),
-                detail,
-            });
-        }
-    }
-    if let Some(here) = targets.iter().position(|target| target.station == destination) {
-        order.retain(|target| *target != here);
-        found.here = asked
-            .copies
-            .remove(&here)
-            .map(|copy| copy.instances)
-            .unwrap_or_default();
-    }
-    found.copies = order
-        .iter()
-        .filter_map(|target| asked.copies.remove(target))
-        .collect();
-    found
-}
-
-fn path_of(purpose: store::Purpose) -> ConflictPath {
-    match purpose {
-        store::Purpose::Retrieve | store::Purpose::Service => ConflictPath::Retrieve,
-        store::Purpose::Prefetch => ConflictPath::Prefetch,
-        store::Purpose::Update => ConflictPath::Pull,
     }
 }

@@ -1,15 +1,19 @@
-//! The archive that a study is brought to.
+//! The archive station that a study is brought to.
 //!
 //! Invariant: the embedded archive is read on blocking threads alone.
 
 use std::collections::BTreeSet;
 
-use super::copies::list_at;
-use super::{RetrieveError, RetrieveRequest};
+use super::archive_sink::ArchiveSink;
+use super::copies::Copy;
+use super::find::copy_at;
+use super::station_sink::StationSink;
+use super::transfer::Sink;
+use super::{Resources, RetrieveError, RetrieveRequest, Scope};
 use crate::archive::{Archive, ArchiveError};
-use crate::model::{Station, Uid};
+use crate::model::{PatientId, Station, Uid};
 
-/// The archive that a study is brought to.
+/// The archive station that a study is brought to.
 #[derive(Debug)]
 pub(super) struct Destination<'r> {
     /// Its place in the configuration.
@@ -17,6 +21,57 @@ pub(super) struct Destination<'r> {
     pub(super) station: &'r Station,
     /// The archive itself, where it is the embedded one.
     pub(super) archive: Option<Archive>,
+}
+
+/// What an archive station has of a study.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// All its instances.
+    pub(super) all: BTreeSet<Uid>,
+    /// Those of them that are asked for.
+    pub(super) wanted: BTreeSet<Uid>,
+    /// The patient that it lists the study under; `None` where it is the embedded archive.
+    pub(super) patient_id: Option<PatientId>,
+}
+
+impl Contents {
+    /// What a copy lists.
+    pub(super) fn of(copy: &Copy, scope: &Scope) -> Self {
+        let wanted = copy
+            .instances
+            .iter()
+            .filter(|(uid, it)| scope.takes(&it.series, uid));
+        Contents {
+            all: copy.instances.keys().cloned().collect(),
+            wanted: wanted.map(|(uid, _)| uid.clone()).collect(),
+            patient_id: Some(copy.patient_id.clone()),
+        }
+    }
+
+    fn read(archive: &Archive, study: &Uid, scope: &Scope) -> Result<Self, ArchiveError> {
+        let stored = |series: Option<&Uid>| -> Result<BTreeSet<Uid>, ArchiveError> {
+            let stored = archive.instances(study.as_str(), series.map(Uid::as_str))?;
+            let uids = stored.iter().filter_map(|it| it.sop_instance_uid.parse().ok());
+            Ok(uids.collect())
+        };
+        let all = stored(None)?;
+        let wanted = match scope {
+            Scope::Study => all.clone(),
+            Scope::Instances(instances) => all.intersection(instances).cloned().collect(),
+            Scope::Series(series) => {
+                let mut wanted = BTreeSet::new();
+                for series in series {
+                    wanted.extend(stored(Some(series))?);
+                }
+                wanted
+            }
+        };
+        Ok(Contents {
+            all,
+            wanted,
+            patient_id: None,
+        })
+    }
 }
 
 impl<'r> Destination<'r> {
@@ -39,21 +94,33 @@ impl<'r> Destination<'r> {
         })
     }
 
-    /// The instances of the study that it has.
-    pub(super) async fn instances(&self, request: &RetrieveRequest) -> Result<BTreeSet<Uid>, RetrieveError> {
+    /// The sink of objects that come through this process.
+    pub(super) fn sink(&self, resources: &'r Resources) -> Result<Sink<'r>, RetrieveError> {
+        match &self.archive {
+            Some(archive) => Ok(Sink::Archive(ArchiveSink::new(archive.clone()))),
+            None => match StationSink::new(resources, self.station) {
+                Ok(sink) => Ok(Sink::Station(Box::new(sink))),
+                Err(detail) => Err(self.failed(detail)),
+            },
+        }
+    }
+
+    /// What it has of the study.
+    pub(super) async fn contents(&self, request: &RetrieveRequest) -> Result<Contents, RetrieveError> {
         let Some(archive) = self.archive.clone() else {
-            let listed = list_at(request, self.index).await;
-            return listed.map_err(|detail| RetrieveError::Destination {
-                station: self.station.name.clone(),
-                detail,
-            });
+            let listed = copy_at(request, self.index).await;
+            let copy = listed.map_err(|detail| self.failed(detail))?;
+            return Ok(copy.map_or_else(Contents::default, |copy| Contents::of(&copy, &request.scope)));
         };
-        let study = request.study_instance_uid.clone();
-        let listed = blocking(move || archive.instances(study.as_str(), None)).await?;
-        let uids = listed
-            .into_iter()
-            .filter_map(|it| it.sop_instance_uid.parse().ok());
-        Ok(uids.collect())
+        let (study, scope) = (request.study_instance_uid.clone(), request.scope.clone());
+        blocking(move || Contents::read(&archive, &study, &scope)).await
+    }
+
+    pub(super) fn failed(&self, detail: String) -> RetrieveError {
+        RetrieveError::Destination {
+            station: self.station.name.clone(),
+            detail,
+        }
     }
 }
 

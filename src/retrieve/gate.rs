@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Instance;
-use crate::model::{CrossReference, Issuer, IssuerDomain, ObjectIdentity, PatientId, Uid};
+use crate::model::{
+    AsideReason, CrossReference, ExpectedPatient, Issuer, IssuerDomain, ObjectIdentity, PatientId, Uid,
+};
 
 /// What objects of one study from one source must be.
 #[derive(Debug, Clone)]
@@ -22,25 +24,13 @@ pub struct Gate {
 }
 
 /// Why an object is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is another instance, or of another SOP class, than the C-STORE request announced.
-    #[error("the object is not the one that was announced")]
-    NotAnnounced,
-    /// It is of another study.
-    #[error("the object belongs to another study")]
-    OtherStudy,
-    /// It is of another series than the source listed it in.
-    #[error("the object belongs to another series than the one it was listed in")]
-    OtherSeries,
-    /// It is another patient's than the source named.
-    #[error("the object names another patient than the C-FIND answer that listed it")]
-    OtherPatient,
-    /// It names no patient, and the source named one.
-    #[error("the object names no patient, and the C-FIND answer that listed it did")]
-    NoPatient,
-    /// Its elements can't be read as far as they say what it is.
-    #[error("the object does not say what it is and whose")]
+    /// It is not what the source listed.
+    #[error("{0}")]
+    NotAsListed(AsideReason),
+    /// Its elements can't be read as far as they say what it is and whose.
+    #[error("it does not say what it is and whose")]
     Unidentified,
 }
 
@@ -61,16 +51,24 @@ impl Gate {
     }
 
     /// Whether an object may pass that was announced with this SOP class and instance.
-    pub fn check(&self, (class, instance): (&Uid, &Uid), object: &ObjectIdentity) -> Result<(), Refusal> {
-        if object.sop_instance_uid != *instance || object.sop_class_uid != *class {
-            return Err(Refusal::NotAnnounced);
+    pub fn check(&self, (class, instance): (&Uid, &Uid), object: &ObjectIdentity) -> Result<(), AsideReason> {
+        if object.sop_instance_uid != *instance {
+            let expected = instance.clone();
+            return Err(AsideReason::OtherInstance { expected });
+        }
+        if object.sop_class_uid != *class {
+            let expected = class.clone();
+            return Err(AsideReason::OtherSopClass { expected });
         }
         if object.study_instance_uid != self.study {
-            return Err(Refusal::OtherStudy);
+            let expected = self.study.clone();
+            return Err(AsideReason::OtherStudy { expected });
         }
-        let listed = self.listed.get(instance);
-        if listed.is_some_and(|listed| listed.series != object.series_instance_uid) {
-            return Err(Refusal::OtherSeries);
+        if let Some(listed) = self.listed.get(instance)
+            && listed.series != object.series_instance_uid
+        {
+            let expected = listed.series.clone();
+            return Err(AsideReason::OtherSeries { expected });
         }
         match &self.patient {
             Some(patient) => is_of(patient, object, &self.cross_reference),
@@ -79,11 +77,31 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Whether a station that lists the study under `patient` has it as the same person's.
+    pub(super) fn is_listed_under(&self, patient: &PatientId) -> bool {
+        let Some(named) = &self.patient else { return true };
+        let is_same_domain = match (&named.domain, &patient.domain) {
+            (IssuerDomain::Named(one), IssuerDomain::Named(other)) => one == other,
+            _ => true,
+        };
+        (named.id.trim() == patient.id.trim() && is_same_domain)
+            || self.cross_reference.is_same_person(named, patient)
+    }
+}
+
 /// Whether an object is that patient's: by the very ID, or by another one of the same person. Where the object names no
 /// issuer, the one that the source answered with is meant; where the source named none, it can't be contradicted.
-fn is_of(patient: &PatientId, object: &ObjectIdentity, known: &CrossReference) -> Result<(), Refusal> {
+fn is_of(patient: &PatientId, object: &ObjectIdentity, known: &CrossReference) -> Result<(), AsideReason> {
+    let expected = ExpectedPatient {
+        id: patient.id.clone(),
+        issuer: match &patient.domain {
+            IssuerDomain::Named(issuer) => Some(issuer.clone()),
+            IssuerDomain::Inferred(_) => None,
+        },
+    };
     if object.patient_id.is_empty() {
-        return Err(Refusal::NoPatient);
+        return Err(AsideReason::NoPatientId { expected });
     }
     let is_same_id = object.patient_id == patient.id.trim();
     let is_same_domain = match &patient.domain {
@@ -103,7 +121,7 @@ fn is_of(patient: &PatientId, object: &ObjectIdentity, known: &CrossReference) -
     };
     match known.is_same_person(patient, &named) {
         true => Ok(()),
-        false => Err(Refusal::OtherPatient),
+        false => Err(AsideReason::OtherPatient { expected }),
     }
 }
 
@@ -137,7 +155,7 @@ mod tests {
         }
     }
 
-    fn check(patient: &PatientId, object: &ObjectIdentity) -> Result<(), Refusal> {
+    fn check(patient: &PatientId, object: &ObjectIdentity) -> Result<(), &'static str> {
         let instance = Instance {
             series: uid("1.3"),
             sop_class_uid: None,
@@ -152,25 +170,26 @@ mod tests {
             Arc::new([(uid("1.4"), instance)].into()),
             Arc::new(known.build()),
         );
-        gate.check((&uid("1.2"), &uid("1.4")), object)
+        let checked = gate.check((&uid("1.2"), &uid("1.4")), object);
+        checked.map_err(|reason| reason.code())
     }
 
     #[test]
     fn only_the_patient_that_the_answer_named_passes() {
         for (answered, id, issuer, expected) in [
             (("1", Some("HARB")), "1", "HARB", Ok(())),
-            (("1", Some("HARB")), "2", "HARB", Err(Refusal::OtherPatient)),
-            (("1", Some("HARB")), "1", "NORTH", Err(Refusal::OtherPatient)),
-            (("1", Some("HARB")), "", "", Err(Refusal::NoPatient)),
+            (("1", Some("HARB")), "2", "HARB", Err("other_patient")),
+            (("1", Some("HARB")), "1", "NORTH", Err("other_patient")),
+            (("1", Some("HARB")), "", "", Err("no_patient_id")),
             (("1", Some("HARB")), "1", "", Ok(())),
-            (("1", Some("HARB")), "2", "", Err(Refusal::OtherPatient)),
+            (("1", Some("HARB")), "2", "", Err("other_patient")),
             (("1", None), "1", "HARB", Ok(())),
             (("1", None), "1", "", Ok(())),
-            (("1", None), "2", "", Err(Refusal::OtherPatient)),
-            (("1", None), "", "HARB", Err(Refusal::NoPatient)),
+            (("1", None), "2", "", Err("other_patient")),
+            (("1", None), "", "HARB", Err("no_patient_id")),
             (("88", Some("HARB")), "4711", "NORTH", Ok(())),
-            (("88", Some("HARB")), "4711", "VALLEY", Err(Refusal::OtherPatient)),
-            (("88", Some("HARB")), "4711", "", Err(Refusal::OtherPatient)),
+            (("88", Some("HARB")), "4711", "VALLEY", Err("other_patient")),
+            (("88", Some("HARB")), "4711", "", Err("other_patient")),
             (("", Some("HARB")), "2", "NORTH", Ok(())),
         ] {
             let (answered_id, answered_issuer) = answered;
@@ -186,18 +205,9 @@ mod tests {
             change(&mut object);
             check(&patient("1", Some("HARB")), &object).unwrap_err()
         };
-        assert_eq!(
-            refused(|it| it.sop_instance_uid = uid("1.5")),
-            Refusal::NotAnnounced
-        );
-        assert_eq!(refused(|it| it.sop_class_uid = uid("1.5")), Refusal::NotAnnounced);
-        assert_eq!(
-            refused(|it| it.study_instance_uid = uid("1.5")),
-            Refusal::OtherStudy
-        );
-        assert_eq!(
-            refused(|it| it.series_instance_uid = uid("1.5")),
-            Refusal::OtherSeries
-        );
+        assert_eq!(refused(|it| it.sop_instance_uid = uid("1.5")), "other_instance");
+        assert_eq!(refused(|it| it.sop_class_uid = uid("1.5")), "other_sop_class");
+        assert_eq!(refused(|it| it.study_instance_uid = uid("1.5")), "other_study");
+        assert_eq!(refused(|it| it.series_instance_uid = uid("1.5")), "other_series");
     }
 }

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::copies::{Copy, ask, query};
+use super::copies::Copy;
+use super::find::{ask, of_study, query};
 use super::{Instance, RetrieveRequest, Unanswered};
-use crate::link::completeness;
+use crate::link::completeness::has_answered;
 use crate::link::policy::{Caller, Narrowing, plan};
 use crate::model::{StationName, Uid};
 
@@ -37,16 +38,29 @@ pub async fn held_here(request: &RetrieveRequest) -> (Vec<Held>, Vec<Unanswered>
         let station = configuration.stations.get(target.station);
         station.map(|station| (Reverse(station.priority), station.name.clone()))
     });
-    let mut asked = ask(request, query, &targets, &CancellationToken::new()).await;
+    let stations: Vec<usize> = targets.iter().map(|target| target.station).collect();
+    let answers = ask(request, targets, &CancellationToken::new()).await;
+    let entries = answers.entries.clone();
+    let study = of_study(request, answers);
+    let copies: Vec<Copy> = study
+        .into_iter()
+        .flat_map(|study| study.copies.into_iter().chain(study.conflicting))
+        .collect();
     let (mut held, mut unanswered) = (Vec::new(), Vec::new());
-    for (target, source) in asked.sources.into_iter().enumerate() {
-        let station = source.station;
-        match (asked.copies.remove(&target), asked.entries.remove(&target)) {
-            (Some(Copy { instances, .. }), _) => held.push(Held { station, instances }),
+    for (target, (station, entry)) in stations.into_iter().zip(entries).enumerate() {
+        let Some(station) = configuration.stations.get(station).map(|it| it.name.clone()) else {
+            continue;
+        };
+        let copy = copies.iter().find(|copy| copy.target == target);
+        match (copy, entry) {
+            (Some(Copy { instances, .. }), _) => held.push(Held {
+                station,
+                instances: (**instances).clone(),
+            }),
             (None, Some(entry)) if !entry.is_complete() => {
                 unanswered.push(Unanswered {
                     station,
-                    answered_in_part: completeness::has_answered(&entry),
+                    answered_in_part: has_answered(&entry),
                     detail: entry.detail.unwrap_or_default(),
                 });
             }

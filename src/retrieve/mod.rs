@@ -1,40 +1,53 @@
-//! Bringing a study to an archive station of the local cluster, from the best of its sources, then from the next.
+//! Objects brought from the stations that have them to an archive, a station or a caller.
 //!
-//! - `request`, `report`: what is asked for, and what came of it
-//! - `copies`: where the study is, and which of its instances are at each place
-//! - `held`: what the local archives have of it
-//! - `destination`: the archive it is brought to
-//! - `errand`: source after source, each looked at again by what has arrived
-//! - `wanted`, `proposals`: what is asked of a source, and in which presentation contexts
-//! - `line`: an association with a station, and what to say where it fails
-//! - `moving`, `getting`: the two ways; of what is got, `storing` writes it into the embedded archive, and `passing_on`
-//!   sends it to another one
+//! Sources → stream of objects → gate → sink, for all who retrieve:
+//! - `copies`: who has what of a study, best first, and where its UID stands for another patient
+//! - `peer`: one copy as a source: `get`, `move_here` with [`Arrivals`], or `files` of the embedded archive;
+//!   `association`, `selection` and `kinds`: what is asked of a station, and in which presentation contexts
+//! - `object`, [`Gate`]: objects on their way, each looked at before a sink sees it
+//! - `transfer`: from a source through the gate to a sink, and the counts; `archive_sink`, `station_sink`: the sinks
+//! - [`retrieve`] (`to_archive`): a study brought to an archive station of the local cluster, as a [`RetrieveRequest`]
+//!   says; `find`: its copies; `destination`, `direct_move`: that archive station, and objects sent to it directly;
+//!   `report`: what came of it
+//! - `held`: what the local archives have of a study
 //!
-//! Invariants: what is there is not fetched again, so an errand that broke off goes on where it was. What counts is what
-//! the destination lists afterwards, never what a source claims. Memory is bounded whatever a study's size.
-//! Start reading at `errand`.
+//! Invariants: no object reaches a sink that the gate refuses. What is there is not fetched again, so a retrieve that
+//! broke off goes on where it was. What counts is what the destination lists afterwards, never what a source claims.
+//! Memory is bounded whatever a study's size. Start reading at `to_archive`, and for callers at `service::retrieve`.
 
+mod archive_sink;
+mod arrivals;
+mod association;
 mod copies;
 mod destination;
-mod errand;
+mod direct_move;
+mod files;
+mod find;
 mod gate;
-mod getting;
+mod get;
 mod held;
-mod line;
-mod moving;
-mod passing_on;
-mod proposals;
+mod kinds;
+mod move_here;
+mod object;
+mod peer;
 mod report;
 mod request;
-mod storing;
-mod wanted;
+mod resources;
+mod selection;
+mod station_sink;
+mod to_archive;
+mod transfer;
 
-pub use copies::list;
-pub use copies::{Instance, instances, sources_to_ask};
-pub use errand::retrieve;
+pub use arrivals::Arrivals;
+pub use copies::{Answers, Copy, Instance, Listing, Search, StudyCopies};
+pub use find::{list, stations_to_ask};
 pub use gate::{Gate, Refusal};
 pub use held::{Held, held_here};
-pub use proposals::{MAX_KINDS, ObjectKind, kinds};
+pub use kinds::ObjectKind;
+pub(crate) use peer::Source;
 pub use report::{RetrieveError, Retrieved, SourceReport, Unanswered};
 pub use request::{Method, Progress, RetrieveRequest, Scope};
-pub use wanted::{Wanted, wanted_of};
+pub use resources::Resources;
+pub(crate) use station_sink::StationSink;
+pub use to_archive::retrieve;
+pub(crate) use transfer::{Client, Sink, Transfer};

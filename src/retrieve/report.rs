@@ -2,7 +2,9 @@
 //!
 //! Invariant: text from peers holds no control characters; no patient data are in it.
 
-use super::Method;
+use std::collections::BTreeMap;
+
+use super::{Method, Refusal};
 use crate::archive::ArchiveError;
 use crate::model::{StationName, Uid};
 use crate::store::{LinkReport, StoreError};
@@ -24,6 +26,12 @@ pub struct Retrieved {
     pub already_there: u64,
     /// Those that a source lists, and that are not there.
     pub missing: Vec<Uid>,
+    /// How many more a source counts without listing or sending them.
+    pub missing_unlisted: u64,
+    /// Those that were refused as they are not what their source listed, with the reason of the last refusal.
+    pub refused: BTreeMap<Uid, Refusal>,
+    /// Why nothing was moved, though a station has it: a conflict that was not checked, or one at the destination.
+    pub deferred: Option<String>,
     /// Those whose data differ from what was stored under their UIDs before: that stays, and they are kept aside.
     pub kept_aside: Vec<Uid>,
     /// The sources that were used or tried, in their order.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::Resources;
+use super::arrivals::Arrivals;
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, Turns};
 use crate::model::{Configuration, CrossReference, PatientId, StationName, Uid};
@@ -49,9 +51,25 @@ pub struct RetrieveRequest {
     pub method: Option<Method>,
     /// Only look what would be fetched from where.
     pub dry_run: bool,
+    /// Where our listener hands over what sources send to it, if this process has one.
+    pub arrivals: Option<Arc<Arrivals>>,
 }
 
 impl RetrieveRequest {
+    /// What it needs besides what it asks.
+    pub(super) fn resources(&self) -> Resources {
+        Resources {
+            configuration: Arc::clone(&self.configuration),
+            cross_reference: Arc::clone(&self.cross_reference),
+            tls: self.tls.clone(),
+            archive: self.archive.clone(),
+            turns: self.turns.clone(),
+            retrieve_turns: None,
+            destination_turns: self.turns.clone(),
+            arrivals: self.arrivals.clone(),
+        }
+    }
+
     /// What `to` is for that archive station: of the one that is taken by default nothing, as a source may know it by a
     /// title of its own.
     pub fn to_archive(configuration: &Configuration, name: &StationName) -> Option<StationName> {
@@ -67,14 +85,14 @@ pub enum Scope {
     /// All of it.
     Study,
     /// These series.
-    Series(Vec<Uid>),
+    Series(BTreeSet<Uid>),
     /// These instances.
     Instances(BTreeSet<Uid>),
 }
 
 impl Scope {
     /// Whether an instance is wanted.
-    pub(super) fn takes(&self, series: &Uid, instance: &Uid) -> bool {
+    pub fn takes(&self, series: &Uid, instance: &Uid) -> bool {
         match self {
             Scope::Study => true,
             Scope::Series(wanted) => wanted.contains(series),
@@ -117,4 +135,13 @@ pub struct Progress {
     pub of: u64,
     /// How many bytes have come through this process.
     pub bytes: u64,
+}
+
+impl Progress {
+    /// Notes that so many instances have `arrived` since the attempt began, and `bytes` more.
+    pub(super) fn advance(&mut self, arrived: u64, bytes: u64) {
+        let there = self.there_before + arrived;
+        self.instances = there.min(self.of.max(arrived));
+        self.bytes += bytes;
+    }
 }

@@ -70,7 +70,8 @@ pub use snapshot::{InForce, Snapshot, Unusable, check_usable};
 
 use crate::link::{EmbeddedArchive, StudyStates, Turns};
 use crate::model::{StationName, Uid, in_full};
-use crate::store::HeldStore;
+use crate::retrieve::Arrivals;
+use crate::store::{HeldStore, SharedStore};
 use crate::updates::hl7::feed::Feed;
 use arriving::ArrivingStudies;
 use control::RefusedReload;
@@ -79,7 +80,6 @@ use host_names::HostNames;
 use limits::WaitingRoom;
 use records::Records;
 use rejections::RejectionLog;
-use retrieve::Arrivals;
 use schedule::Schedule;
 use update::Updates;
 
@@ -100,15 +100,17 @@ struct Service {
     /// The turns at stations that queries are put to.
     turns: Arc<Turns>,
     /// Those of retrieves among them.
-    retrieve_turns: Turns,
+    retrieve_turns: Arc<Turns>,
     /// The turns at stations that objects are sent to.
-    destination_turns: Turns,
+    destination_turns: Arc<Turns>,
     /// Those whose priors are brought when nothing more of them comes.
     arriving: ArrivingStudies,
     archive: EmbeddedArchive,
     /// What clusters have said of the studies of the archives.
     states: StudyStates,
-    arrivals: Arrivals,
+    arrivals: Arc<Arrivals>,
+    /// The store, where it is on record whose objects retrieves wait for.
+    expectations: SharedStore,
     known_patients: Arc<KnownPatients>,
     records: Records,
     updates: Updates,

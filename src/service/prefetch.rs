@@ -75,6 +75,7 @@ async fn run_queue(service: Arc<Service>, queue: Queue, store: PathBuf) {
         let bring = |job, cancel| {
             let snapshot = service.in_force.pin();
             let carrier = Carrier {
+                arrivals: Some(Arc::clone(&service.arrivals)),
                 configuration: Arc::clone(snapshot.configuration()),
                 cross_reference: service.known_patients.pin(),
                 tls: snapshot.tls().clone(),

@@ -46,6 +46,7 @@ async fn pull_until_drained(service: &Arc<Service>, store: &SharedStore) -> Resu
     let puller = || {
         let snapshot = service.in_force.pin();
         Puller {
+            arrivals: Some(Arc::clone(&service.arrivals)),
             configuration: Arc::clone(snapshot.configuration()),
             cross_reference: service.known_patients.pin(),
             tls: snapshot.tls().clone(),

@@ -34,7 +34,6 @@ use super::pull::pull_objects;
 use super::records::Records;
 use super::relay::relay_updates;
 use super::reload::{AllListening, ReloadRequests, Reloader};
-use super::retrieve::Arrivals;
 use super::schedule::Schedule;
 use super::update::Updates;
 use super::{Associations, InForce, RejectionLog, Service, Snapshot, State, Unusable, locked, notify};
@@ -160,6 +159,7 @@ async fn serve(path: &Path, lock: ServiceLock, attribution: Attribution) -> Resu
     let hl7 = Feed::new(open()?);
     let service = new_service(
         &held,
+        open()?,
         snapshot,
         bound.local(),
         records,
@@ -257,6 +257,7 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
 
 fn new_service(
     store: &Arc<HeldStore>,
+    expectations: SharedStore,
     snapshot: Snapshot,
     listen: SocketAddr,
     records: Records,
@@ -277,12 +278,13 @@ fn new_service(
         open_questions: OpenQuestions::default(),
         links: Mutex::new(Schedule::default()),
         turns: Arc::new(Turns::default()),
-        retrieve_turns: Turns::default(),
-        destination_turns: Turns::default(),
+        retrieve_turns: Arc::default(),
+        destination_turns: Arc::default(),
         arriving: ArrivingStudies::default(),
         archive: EmbeddedArchive::of_store(store.path()),
         states: StudyStates::of_store(store.path()),
-        arrivals: Arrivals::default(),
+        arrivals: Arc::default(),
+        expectations,
         known_patients,
         records,
         updates,

@@ -3,13 +3,21 @@
 //! Invariant: success is answered when the object is durable, and never before. Of an object only a few fragments are in
 //! memory; it is checked and written by one blocking thread while it comes in.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Service, chain};
 use crate::archive::{Announced, ArchiveError, Outcome};
 use crate::dimse::{IncomingObject, Status, StoreRequest, uids};
 use crate::link::EmbeddedArchive;
-use crate::model::{AeTitle, PREFETCH_ON_ARRIVAL, Settings, StationName, Uid, relay_targets};
+use crate::model::{
+    AeTitle, AsideReason, CrossReference, ObjectIdentity, PREFETCH_ON_ARRIVAL, Settings, StationName, Uid,
+    relay_targets,
+};
+use crate::retrieve::Gate;
+use crate::store::SharedStore;
 
 /// How many fragments wait to be written.
 const WAITING_FRAGMENTS: usize = 8;
@@ -56,8 +64,14 @@ pub(super) async fn store(
     };
     let (fragments, to_write) = mpsc::channel(WAITING_FRAGMENTS);
     let (archive, settings) = (service.archive.clone(), snapshot.settings().clone());
-    let writing =
-        tokio::task::spawn_blocking(move || write(&archive, &settings, announced, is_news, to_write));
+    let expectations = Expectations {
+        store: service.expectations.clone(),
+        source: station.clone(),
+        cross_reference: service.known_patients.pin(),
+    };
+    let writing = tokio::task::spawn_blocking(move || {
+        write(&archive, &settings, announced, is_news, expectations, to_write)
+    });
     loop {
         let fragment = match object.next().await {
             Ok(Some(bytes)) => Fragment::Bytes(bytes),
@@ -79,6 +93,9 @@ pub(super) async fn store(
             }
             if let Outcome::KeptAside(reason) = &outcome {
                 tracing::warn!("an object from {station} was kept aside: {reason}");
+                if *reason != AsideReason::Differs {
+                    return Status::DOES_NOT_MATCH_SOP_CLASS;
+                }
             }
             Status::SUCCESS
         }
@@ -106,6 +123,7 @@ fn write(
     settings: &Settings,
     announced: Announced,
     is_news: bool,
+    expectations: Expectations,
     mut fragments: mpsc::Receiver<Fragment>,
 ) -> Result<Option<(Outcome, Uid)>, ArchiveError> {
     let archive = archive.open(settings)?;
@@ -113,6 +131,7 @@ fn write(
         true => archive.acquire(announced)?,
         false => archive.receive(announced)?,
     };
+    incoming = incoming.checked_by(move |object| expectations.check(object));
     while let Some(fragment) = fragments.blocking_recv() {
         match fragment {
             Fragment::Bytes(bytes) => incoming.write(&bytes)?,
@@ -120,6 +139,45 @@ fn write(
         }
     }
     Ok(None)
+}
+
+/// Whose objects the retrieves that are open from a station wait for.
+struct Expectations {
+    store: SharedStore,
+    source: StationName,
+    cross_reference: Arc<CrossReference>,
+}
+
+impl Expectations {
+    /// Whether an object is what a retrieve from its sender waits for; any is where none is open of its study.
+    fn check(&self, object: &ObjectIdentity) -> Result<(), AsideReason> {
+        let study = &object.study_instance_uid;
+        let expected = self
+            .store
+            .with_blocking(|store| store.expected_patients(study, &self.source, Timestamp::now()));
+        let expected = match expected {
+            Ok(expected) => expected,
+            Err(error) => {
+                // What can't be looked up is not let through as the right patient's.
+                tracing::warn!(
+                    "what is expected of {} can't be read: {}",
+                    self.source,
+                    chain(&error)
+                );
+                return Err(AsideReason::Unknown);
+            }
+        };
+        let announced = (&object.sop_class_uid, &object.sop_instance_uid);
+        expected.iter().try_for_each(|patient| {
+            let gate = Gate::new(
+                study.clone(),
+                patient,
+                Arc::default(),
+                Arc::clone(&self.cross_reference),
+            );
+            gate.check(announced, object)
+        })
+    }
 }
 
 fn status_of(error: &ArchiveError) -> Status {

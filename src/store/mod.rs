@@ -18,6 +18,7 @@ mod creation;
 mod cross_reference;
 mod documents;
 mod error;
+mod expected_objects;
 mod held_files;
 mod held_store;
 mod history;
@@ -58,6 +59,7 @@ pub use cross_reference::{
     CrossReferenceEdit, EditError, KnownPerson, LinkError, LinkOrigin, LinkedIdentity, Which,
 };
 pub use error::{ErrorClass, StoreError};
+pub use expected_objects::ExpectedObjects;
 pub use held_files::{FileId, Replacement};
 pub use held_store::HeldStore;
 pub use history::SavedGeneration;

@@ -33,6 +33,7 @@ pub(super) const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0018_success_comment.sql")),
     M::up(include_str!("migrations/0019_audit_head.sql")),
     M::up(include_str!("migrations/0020_clock.sql")),
+    M::up(include_str!("migrations/0021_expected_objects.sql")),
 ];
 
 /// All migrations, in order.

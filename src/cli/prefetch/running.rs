@@ -96,6 +96,7 @@ pub async fn fetch(
     }
     let known = queue.with_store(|store| store.cross_reference()).await?.0;
     let carrier = Carrier {
+        arrivals: None,
         configuration: Arc::clone(configuration),
         cross_reference: Arc::new(known),
         tls: LinkTls::of(configuration),

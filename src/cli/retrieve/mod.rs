@@ -19,7 +19,7 @@ use super::{complete, value};
 use crate::link::tls::LinkTls;
 use crate::link::{EmbeddedArchive, keywords};
 use crate::model::{Query, StationName, Uid, parse_duration};
-use crate::retrieve::{Method, RetrieveError, RetrieveRequest, Scope, sources_to_ask};
+use crate::retrieve::{Method, RetrieveError, RetrieveRequest, Scope, stations_to_ask};
 use crate::store::Purpose;
 use progress::{Retrieving, Stopped};
 use view::{StudyView, worst};
@@ -140,9 +140,10 @@ pub fn run(ui: &mut Ui, args: RetrieveArgs) -> anyhow::Result<ExitStatus> {
             MethodWord::Get => Method::Get,
         }),
         dry_run: args.dry_run,
+        arrivals: None,
         configuration: Arc::clone(&configuration),
     };
-    records.disclose(ui, &configuration, &sources_to_ask(&request), keywords(&query));
+    records.disclose(ui, &configuration, &stations_to_ask(&request), keywords(&query));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -193,7 +194,7 @@ fn scope(args: &RetrieveArgs, studies: &[Uid]) -> anyhow::Result<Scope> {
         return Err(problem.hint("give one study UID").into());
     }
     Ok(match (series.is_empty(), instances.is_empty()) {
-        (false, _) => Scope::Series(series),
+        (false, _) => Scope::Series(series.into_iter().collect()),
         (true, false) => Scope::Instances(instances.into_iter().collect()),
         (true, true) => Scope::Study,
     })

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is missing is told, also with `--quiet`, in one line a study and without patient data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -26,6 +27,9 @@ pub struct StudyView {
     fetched: u64,
     already_there: u64,
     missing: u64,
+    refused: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deferred: Option<String>,
     kept_aside: u64,
     sources: Vec<SourceView>,
     unanswered: Vec<UnansweredView>,
@@ -68,7 +72,9 @@ impl StudyView {
             instances: retrieved.instances,
             fetched: retrieved.fetched,
             already_there: retrieved.already_there,
-            missing: retrieved.missing.len() as u64,
+            missing: retrieved.missing.len() as u64 + retrieved.missing_unlisted,
+            refused: retrieved.refused.len() as u64,
+            deferred: retrieved.deferred.clone(),
             kept_aside: retrieved.kept_aside.len() as u64,
             sources: retrieved.sources.iter().map(source).collect(),
             unanswered: unanswered.collect(),
@@ -157,6 +163,13 @@ pub fn tell(
             "{uid}: {aside} was kept aside, as other data are stored under its UID"
         ));
     }
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for refusal in retrieved.refused.values() {
+        *reasons.entry(refusal.to_string()).or_default() += 1;
+    }
+    for (reason, count) in reasons {
+        ui.warning(&format!("{uid}: {count} objects were refused: {reason}"));
+    }
     if let Some(unrecorded) = &retrieved.unrecorded {
         ui.warning(&format!(
             "{uid}: where it came from is not recorded: {unrecorded}"
@@ -166,7 +179,10 @@ pub fn tell(
 }
 
 fn closing(view: &StudyView, stopped: Option<Stopped>) -> String {
-    if !view.conflicts.is_empty() {
+    if let Some(reason) = &view.deferred {
+        return format!("not fetched: {reason}");
+    }
+    if !view.conflicts.is_empty() && view.sources.is_empty() {
         return format!(
             "not fetched: its UID stands for another patient at {}; name a source with --from",
             view.conflicts.join(", ")
@@ -197,10 +213,12 @@ fn closing(view: &StudyView, stopped: Option<Stopped>) -> String {
 
 /// What a station did not say, for the one line of a study.
 fn unanswered(view: &UnansweredView) -> String {
-    let what = match view.answered_in_part {
-        true => "answered in part",
-        false => "did not answer",
-    };
+    let station = &view.station;
+    if !view.answered_in_part {
+        let detail = &view.detail;
+        return format!("; {station} did not answer ({detail}), conflict not checked at {station}");
+    }
+    let what = "answered in part";
     format!("; {} {what} ({})", view.station, view.detail)
 }
 

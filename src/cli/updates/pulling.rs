@@ -78,6 +78,7 @@ fn pull_here(ui: &Ui, deadline: Instant) -> anyhow::Result<bool> {
     let store = ui.store(Access::ReadWrite)?;
     let configuration = Arc::new(store.configuration()?);
     let puller = Puller {
+        arrivals: None,
         cross_reference: Arc::new(store.cross_reference()?.0),
         tls: LinkTls::of(&configuration),
         archive: EmbeddedArchive::of_store(ui.store_path()),

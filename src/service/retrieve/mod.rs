@@ -1,46 +1,33 @@
 //! C-MOVE and C-GET for all clusters: what a caller may have, from where it is best taken, instance by instance to where
-//! it shall go.
+//! it shall go. How it travels is the room `retrieve`'s.
 //!
 //! Invariants: one snapshot holds from the first moment of a retrieve to its last. Who may have what is who may be asked
 //! by a query of the caller: a linked cluster gets local studies alone. Each instance is counted once, as completed or
-//! failed. Of what passes through no more is held than [`delivery`] holds back. Nothing of a patient reaches the log.
+//! failed. Nothing of a patient reaches the log.
 //!
-//! - `asked`: what is asked for
-//! - `holdings`: who holds it, best first
+//! - `identifier`: what is asked for
+//! - `search`: who holds it, best first
 //! - `destination`: where a C-MOVE goes
-//! - `delivery`: objects to there or to the caller, and the counts
-//! - `files`, `peers`: objects out of the embedded archive, and from other stations; `requests`: what those are asked, `getting`, `moving`: in which way
-//! - `arrivals`: those that a station sends to our listener, as it knows no C-GET
 
-mod arrivals;
-mod asked;
-mod delivery;
 mod destination;
-mod files;
-mod getting;
-mod holdings;
-mod moving;
-mod peers;
-mod requests;
+mod identifier;
+mod search;
 
-pub(super) use self::arrivals::Arrivals;
-pub(super) use self::files::held_syntaxes;
-
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::asked::Asked;
-use self::delivery::{Delivery, Sink};
-use self::destination::Destination;
-use self::holdings::{Found, Holding, StudyHeld};
+use self::identifier::RetrieveKeys;
+use self::search::{Found, StudyHeld};
 use super::admission::Calls;
 use super::{Service, Snapshot};
 use crate::dimse::{RetrieveEnd, RetrieveRequest, RetrieveResponder, RetrieveTo, Status, SubOperations};
 use crate::link::keywords;
-use crate::model::{LedgerId, Level, QueryLedger, Station, Told};
+use crate::model::{LedgerId, Level, QueryLedger, Station, Told, Uid};
+use crate::retrieve::{Client, Copy, Gate, Resources, Scope, Sink, Source, Transfer};
 
 /// Answers a C-MOVE or C-GET of a caller that was admitted.
 pub(super) async fn retrieve(
@@ -55,15 +42,16 @@ pub(super) async fn retrieve(
         Ok(station) => station,
         Err(why) => return refused(Status::NOT_AUTHORIZED, &why.to_string()),
     };
-    let asked = match Asked::read(&request) {
-        Ok(asked) => asked,
+    let keys = match RetrieveKeys::read(&request) {
+        Ok(keys) => keys,
         Err(why) => return refused(Status::DOES_NOT_MATCH_SOP_CLASS, why),
     };
+    let resources = resources(service, &snapshot);
     let sink = match &request.to {
         RetrieveTo::Caller => Sink::Caller(station.timeout),
         RetrieveTo::Destination(title) => {
-            match Destination::find(service, &snapshot, title, station, calls, &request) {
-                Ok(destination) => Sink::Destination(Box::new(destination)),
+            match destination::sink(&resources, &snapshot, title, station, calls, &request) {
+                Ok(sink) => sink,
                 Err(why) => {
                     tracing::warn!("retrieve of {} refused: {why}", station.name);
                     return refused(Status::DESTINATION_UNKNOWN, &why);
@@ -72,7 +60,7 @@ pub(super) async fn retrieve(
         }
     };
     let caller = calls.queries_as(station);
-    let search = holdings::find(service, &snapshot, station, &caller, &asked);
+    let search = search::find(service, &snapshot, station, &caller, &keys);
     let found = tokio::select! {
         biased;
         () = responder.interrupted() => None,
@@ -81,7 +69,15 @@ pub(super) async fn retrieve(
     let Some(found) = found else {
         return refused(Status::CANCEL, "");
     };
-    let end = deliver(service, &snapshot, station, &asked, &found, sink, responder).await;
+    let delivery = Delivery {
+        service,
+        snapshot: &snapshot,
+        resources: &resources,
+        station,
+        keys: &keys,
+        found: &found,
+    };
+    let end = delivery.run(sink, responder).await;
     if let Some(asker) = calls.asker() {
         service.records.ledger(QueryLedger {
             id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
@@ -90,7 +86,7 @@ pub(super) async fn retrieve(
             asked_as: caller,
             generation: snapshot.generation(),
             level: Level::Image,
-            keywords: keywords(&asked.query()),
+            keywords: keywords(&keys.query()),
             complete: found.is_complete() && end.status.is_success(),
             entries: found.ledger.into_iter().map(|(_, entry)| entry).collect(),
             told: Told {
@@ -112,76 +108,141 @@ fn refused(status: Status, why: &str) -> RetrieveEnd {
     }
 }
 
-/// Delivers what was found, and says what came of it.
-async fn deliver(
-    service: &Service,
-    snapshot: &Arc<Snapshot>,
-    station: &Station,
-    asked: &Asked,
-    found: &Found,
-    sink: Sink<'_>,
-    responder: &mut RetrieveResponder<'_>,
-) -> RetrieveEnd {
-    if found.studies.is_empty() && (!found.is_complete() || found.conflicts > 0) {
-        let comment = found.remark();
-        tracing::warn!("retrieve of {} failed: {comment}", station.name);
-        let status = match found.conflicts {
-            0 => Status::CANNOT_COUNT,
-            _ => Status::UNABLE_TO_PROCESS,
-        };
-        return refused(status, &comment);
+/// What a retrieve for a caller needs besides what it is asked.
+fn resources(service: &Service, snapshot: &Snapshot) -> Resources {
+    Resources {
+        configuration: Arc::clone(snapshot.configuration()),
+        cross_reference: service.known_patients.pin(),
+        tls: snapshot.tls().clone(),
+        archive: service.archive.clone(),
+        turns: Some(Arc::clone(&service.turns)),
+        retrieve_turns: Some(Arc::clone(&service.retrieve_turns)),
+        destination_turns: Some(Arc::clone(&service.destination_turns)),
+        arrivals: Some(Arc::clone(&service.arrivals)),
     }
-    let wanted = found.studies.iter().flat_map(|study| &study.wanted);
-    let wanted = wanted.cloned().collect();
-    let expected = found.studies.iter().map(|study| study.expected).sum();
-    let mut delivery = Delivery::new(responder, sink, wanted, expected);
-    'studies: for study in &found.studies {
-        for holding in &study.sources {
-            if delivery.is_over() || !delivery.lacks(study, holding) {
-                continue 'studies;
-            }
-            let source = Source {
-                service,
-                snapshot,
-                asked,
-                study,
-                holding,
-            };
-            source.deliver(&mut delivery).await;
-        }
-    }
-    let end = delivery.end(found.remark()).await;
-    let counts = end.sub_operations;
-    let [completed, failed] = [counts.completed, counts.failed].map(Option::unwrap_or_default);
-    let name = &station.name;
-    if end.status.is_success() {
-        tracing::info!("retrieve of {name}: {completed} instances");
-    } else {
-        tracing::warn!(
-            "retrieve of {name} ended with {}: {completed} instances, {failed} failed",
-            end.status
-        );
-    }
-    end
 }
 
-/// One station that holds something of a study.
-struct Source<'a> {
+/// What was found for a caller, on its way to where it shall go.
+struct Delivery<'a> {
     service: &'a Service,
-    snapshot: &'a Arc<Snapshot>,
-    asked: &'a Asked,
-    study: &'a StudyHeld,
-    holding: &'a Holding,
+    snapshot: &'a Snapshot,
+    resources: &'a Resources,
+    station: &'a Station,
+    keys: &'a RetrieveKeys,
+    found: &'a Found,
 }
 
-impl Source<'_> {
-    async fn deliver(&self, delivery: &mut Delivery<'_, '_>) {
-        let Some(station) = self.snapshot.configuration().stations.get(self.holding.station) else {
+impl Delivery<'_> {
+    /// Delivers what was found, and says what came of it.
+    async fn run(&self, sink: Sink<'_>, responder: &mut RetrieveResponder<'_>) -> RetrieveEnd {
+        let (found, name) = (self.found, &self.station.name);
+        if found.studies.is_empty() && (!found.is_complete() || found.conflicts > 0) {
+            let comment = found.remark();
+            tracing::warn!("retrieve of {name} failed: {comment}");
+            let status = match found.conflicts {
+                0 => Status::CANNOT_COUNT,
+                _ => Status::UNABLE_TO_PROCESS,
+            };
+            return refused(status, &comment);
+        }
+        let wanted = found.studies.iter().flat_map(|study| &study.wanted).cloned();
+        let expected = found.studies.iter().map(|study| study.expected).sum();
+        let mut transfer = Transfer::new(self.resources, Client::Caller(responder), sink);
+        transfer.want(wanted, expected);
+        let scope = self.keys.scope();
+        'studies: for study in &found.studies {
+            for copy in &study.copies {
+                if transfer.is_over() || !transfer.lacks(copy) {
+                    continue 'studies;
+                }
+                self.transfer(study, copy, &scope, &mut transfer).await;
+            }
+        }
+        let end = self.end(transfer).await;
+        let counts = end.sub_operations;
+        let [completed, failed] = [counts.completed, counts.failed].map(Option::unwrap_or_default);
+        if end.status.is_success() {
+            tracing::info!("retrieve of {name}: {completed} instances");
+        } else {
+            tracing::warn!(
+                "retrieve of {name} ended with {}: {completed} instances, {failed} failed",
+                end.status
+            );
+        }
+        end
+    }
+
+    async fn transfer(&self, study: &StudyHeld, copy: &Copy, scope: &Scope, transfer: &mut Transfer<'_, '_>) {
+        let Some(station) = self.snapshot.configuration().stations.get(copy.station) else {
             return;
         };
-        match station.is_embedded() {
-            true => files::deliver(self, delivery).await,
-            false => peers::deliver(self, station, delivery).await,
+        if station.is_embedded() {
+            self.service.records.in_use(&study.uid);
+        }
+        let source = Source {
+            resources: self.resources,
+            station,
+            study: &study.uid,
+            copy,
+            scope,
+            series: self.keys.series.first(),
+            gate: Gate::new(
+                study.uid.clone(),
+                &copy.patient_id,
+                Arc::clone(&copy.instances),
+                Arc::clone(&self.resources.cross_reference),
+            ),
+            // Others may be at long retrieves themselves: the caller alone decides how long it waits.
+            turn_within: None,
+        };
+        let attempt = source.transfer(transfer).await;
+        if let Some(detail) = attempt.detail {
+            tracing::warn!("{} as a source: {detail}", station.name);
+        }
+        if let Some(hint) = attempt.hint {
+            tracing::warn!("{} as a source: {hint}", station.name);
         }
     }
+
+    /// Closes what is open, counts what never came as failed, and says how all ended.
+    async fn end(&self, mut transfer: Transfer<'_, '_>) -> RetrieveEnd {
+        transfer.close().await;
+        let is_cancelled = transfer.is_cancelled();
+        let failed_instances = transfer.fail_the_rest(is_cancelled);
+        let counts = transfer.sub_operations();
+        let [completed, failed, warned] =
+            [counts.completed, counts.failed, counts.warning].map(Option::unwrap_or_default);
+        let status = match (completed + warned, warned + failed) {
+            _ if is_cancelled => Status::CANCEL,
+            (_, 0) => Status::SUCCESS,
+            (0, _) => Status::CANNOT_PERFORM,
+            _ => Status::WARNING,
+        };
+        let remark = transfer.refusals().unwrap_or_else(|| self.found.remark());
+        RetrieveEnd {
+            status,
+            comment: (!remark.is_empty()).then_some(remark),
+            sub_operations: counts,
+            failed_instances,
+        }
+    }
+}
+
+/// In which transfer syntaxes objects of the embedded archive are to be had, by SOP class; nothing where there is none.
+pub(super) async fn held_syntaxes(service: &Service) -> HashMap<Uid, Vec<Uid>> {
+    let snapshot = service.in_force.pin();
+    let mut stations = snapshot.configuration().stations.iter();
+    if !stations.any(Station::is_embedded) {
+        return HashMap::new();
+    }
+    let archive = service.archive.clone();
+    let listed = tokio::task::spawn_blocking(move || archive.open(snapshot.settings())?.usual_syntaxes());
+    let mut held: HashMap<Uid, Vec<Uid>> = HashMap::new();
+    // Without it the caller's first choice is taken.
+    for (class, syntax) in listed.await.ok().and_then(Result::ok).unwrap_or_default() {
+        if let (Ok(class), Ok(syntax)) = (class.parse(), syntax.parse()) {
+            held.entry(class).or_default().push(syntax);
+        }
+    }
+    held
 }

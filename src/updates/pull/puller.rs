@@ -19,7 +19,8 @@ use crate::model::{
     in_full,
 };
 use crate::retrieve::{
-    Held, Progress, RetrieveRequest, Retrieved, Scope, Unanswered, held_here, retrieve, sources_to_ask,
+    Arrivals, Held, Progress, RetrieveRequest, Retrieved, Scope, Unanswered, held_here, retrieve,
+    stations_to_ask,
 };
 use crate::store::{CopyRecord, DuePull, Purpose, SharedStore, StudyUse};
 
@@ -41,6 +42,8 @@ pub struct Puller {
     pub turns: Option<Arc<Turns>>,
     /// Linked stations that keep failing, each with the time before which it is not asked.
     pub resting: BTreeMap<StationName, Timestamp>,
+    /// Where our listener hands over what sources send to it, if this process has one.
+    pub arrivals: Option<Arc<Arrivals>>,
     /// Where the store is.
     pub path: PathBuf,
     /// What is due, and where the health of links is recorded.
@@ -121,6 +124,7 @@ impl Puller {
             to: None,
             method: None,
             dry_run: false,
+            arrivals: self.arrivals.clone(),
         }
     }
 
@@ -172,7 +176,7 @@ fn lacking(new: &NewObjects, held: &[Held]) -> Vec<(Scope, Option<usize>)> {
         scopes.push((Scope::Instances(lacking), Some(count)));
     }
     if !whole.is_empty() {
-        scopes.push((Scope::Series(whole), None));
+        scopes.push((Scope::Series(whole.into_iter().collect()), None));
     }
     scopes
 }
@@ -207,7 +211,7 @@ fn shortfall(
         let station = request.configuration.stations.get(target.station);
         station.is_some_and(|station| station.name == *from)
     };
-    let sender = sources_to_ask(request).into_iter().find(is_sender);
+    let sender = stations_to_ask(request).into_iter().find(is_sender);
     let reason = match (sender.and_then(|sender| sender.skip), count) {
         (Some(skip), _) => format!("{from} is not asked: {skip}"),
         (None, Some(count)) => {

@@ -68,9 +68,14 @@ fn an_archive_station_gets_it_by_move() {
         let env = Env::new();
         add_archive(&env, "PACS", "PACS", archive, &[]);
         add_linked(&env, "SITEA", "SITEA", source, &[]);
-        let (run, item) = retrieve(&env, &[&study.uid]);
+        let (run, item) = retrieve(&env, &[&study.uid, "--method", "move"]);
         run.success();
         assert_eq!(item["sources"][0]["method"], json!("move"), "{item:#}");
+        let detail = item["sources"][0]["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("sent directly to PACS, which lists the study under the patient"),
+            "{detail}"
+        );
         assert_eq!((&item["complete"], &item["fetched"]), (&json!(true), &json!(6)));
         assert_eq!(there(&env, &study), 6);
     }

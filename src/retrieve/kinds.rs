@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use dicom_dictionary_std::uids;
 
-use super::copies::{Copy, Instance};
+use super::Instance;
+use super::copies::Copy;
 use crate::dimse::{MAX_CONTEXTS, ObjectFlow, ProposedObjects};
 use crate::model::Uid;
 
@@ -15,8 +16,8 @@ use crate::model::Uid;
 pub type ObjectKind = (Uid, Uid);
 
 /// How many kinds of objects one association has contexts for, beside those of the requests.
-pub const MAX_KINDS: usize = MAX_CONTEXTS - OTHERS;
-const OTHERS: usize = 2;
+pub(super) const MAX_KINDS: usize = MAX_CONTEXTS - OTHERS;
+const OTHERS: usize = 4;
 
 /// What archives store in, the likeliest first.
 const TRANSFER_SYNTAXES: [&str; 20] = [
@@ -89,19 +90,23 @@ const SOP_CLASSES: [&str; 42] = [
     uids::RT_PLAN_STORAGE,
 ];
 
-/// The contexts for what is lacking of `copy`, an association's worth in each list.
-pub(super) fn proposals(copy: &Copy, lacking: &BTreeSet<Uid>) -> Vec<Vec<ProposedObjects>> {
-    let known = copy.instances.iter().filter(|(uid, _)| lacking.contains(*uid));
-    let contexts: Vec<ProposedObjects> = kinds(known.map(|(_, it)| it), copy.is_whole)
-        .into_iter()
-        .map(|(class, syntax)| ProposedObjects::new(class, syntax, ObjectFlow::Received))
-        .collect();
-    contexts.chunks(MAX_KINDS).map(<[_]>::to_vec).collect()
+/// The kinds of objects that may come from a copy of what is wanted, an association's worth in each list.
+pub(super) fn kinds_of(copy: &Copy, wants: impl Fn(&Uid, &Instance) -> bool) -> Vec<Vec<ObjectKind>> {
+    let known = copy.instances.iter().filter(|(uid, it)| wants(uid, it));
+    let kinds = kinds(known.map(|(_, it)| it), copy.is_whole());
+    kinds.chunks(MAX_KINDS).map(<[_]>::to_vec).collect()
+}
+
+/// The contexts in which objects of these kinds come from a source.
+pub(super) fn received(kinds: Vec<ObjectKind>) -> Vec<ProposedObjects> {
+    let contexts = kinds.into_iter();
+    let contexts = contexts.map(|(class, syntax)| ProposedObjects::new(class, syntax, ObjectFlow::Received));
+    contexts.collect()
 }
 
 /// The kinds of objects that may come, the likeliest first: of the SOP classes of these instances, and of the usual ones
 /// unless all of those are named and `are_all` that there may be.
-pub fn kinds<'i>(instances: impl Iterator<Item = &'i Instance>, are_all: bool) -> Vec<ObjectKind> {
+fn kinds<'i>(instances: impl Iterator<Item = &'i Instance>, are_all: bool) -> Vec<ObjectKind> {
     let classes: BTreeSet<Option<Uid>> = instances.map(|it| it.sop_class_uid.clone()).collect();
     let all_are_known = are_all && !classes.contains(&None);
     let mut classes: Vec<Uid> = classes.into_iter().flatten().collect();
@@ -120,7 +125,10 @@ pub fn kinds<'i>(instances: impl Iterator<Item = &'i Instance>, are_all: bool) -
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::retrieve::copies::Listing;
 
     #[test]
     fn the_classes_of_what_is_lacking_are_proposed_else_all_that_are_usual() {
@@ -129,33 +137,27 @@ mod tests {
             series: uid("1"),
             sop_class_uid: class.map(uid),
         };
-        let mut copy = Copy {
-            station: 0,
-            instances: [
-                (uid("1.1"), instance(Some(uids::CT_IMAGE_STORAGE))),
-                (uid("1.2"), instance(None)),
-            ]
-            .into(),
-            is_whole: true,
-            count: None,
-            patient_id: crate::model::PatientId {
-                id: String::new(),
-                domain: crate::model::IssuerDomain::Inferred("SITEB".parse().unwrap()),
-            },
+        let listed = BTreeMap::from([
+            (uid("1.1"), instance(Some(uids::CT_IMAGE_STORAGE))),
+            (uid("1.2"), instance(None)),
+        ]);
+        let mut copy = Copy::example(listed);
+        let of = |copy: &Copy, lacking: &[&str]| {
+            let lacking: BTreeSet<Uid> = lacking.iter().map(|it| uid(it)).collect();
+            kinds_of(copy, |uid, _| lacking.contains(uid))
         };
-        let one = proposals(&copy, &[uid("1.1")].into());
+        let one = of(&copy, &["1.1"]);
         assert_eq!(one.len(), 1);
         assert!(
             one[0]
                 .iter()
-                .all(|it| it.sop_class_uid.as_str() == uids::CT_IMAGE_STORAGE)
+                .all(|(class, _)| class.as_str() == uids::CT_IMAGE_STORAGE)
         );
         assert_eq!(one[0].len(), TRANSFER_SYNTAXES.len());
-        let lacking = [uid("1.1"), uid("1.2")].into();
-        let all = proposals(&copy, &lacking);
+        let all = of(&copy, &["1.1", "1.2"]);
         assert_eq!(all.concat().len(), SOP_CLASSES.len() * TRANSFER_SYNTAXES.len());
         assert!(all.iter().all(|list| list.len() + OTHERS <= MAX_CONTEXTS));
-        copy.is_whole = false;
-        assert_eq!(proposals(&copy, &[uid("1.1")].into()).len(), all.len());
+        copy.listing = Listing::Short;
+        assert_eq!(of(&copy, &["1.1"]).len(), all.len());
     }
 }

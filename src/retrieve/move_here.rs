@@ -1,70 +1,54 @@
-//! Objects by a C-MOVE at a source to ourselves: they come to our listener, and from there to the retrieve that waits.
+//! C-MOVE at a source to ourselves, where it knows no C-GET: what it sends to our listener is handed over from there.
 //!
 //! Invariant: only the instances that this source was asked for are taken so.
 
 use tokio::time::timeout;
 
-use super::Source;
-use super::delivery::Delivery;
-use super::peers::CANCEL_WITHIN;
-use crate::dimse::{Association, Context, DataSet, Error, Move, MoveEvent, Status};
-use crate::link::{answers_as, calling};
+use super::arrivals::Arrivals;
+use super::peer::Source;
+use super::transfer::Transfer;
+use crate::dimse::{Association, Context, DataSet, Error, Move, MoveEvent, RetrieveEnd, Status};
+use crate::link::{CANCEL_WITHIN, answers_as, calling};
 use crate::model::{AeTitle, Settings, Station};
 
-/// Puts one request to the source, and passes on what comes; false where nothing more is to come.
-pub(super) async fn pass(
+/// Puts one request to the source and passes on what arrives; `None` where the retrieve was over before the response.
+pub(super) async fn move_here(
     association: &mut Association,
-    context: &Context,
-    identifier: &DataSet,
+    (context, identifier): (&Context, &DataSet),
     source: &Source<'_>,
-    station: &Station,
-    delivery: &mut Delivery<'_, '_>,
-) -> Result<bool, Error> {
-    let destination = ourselves(station, source.snapshot.settings());
-    let listed = source.holding.listed.keys();
-    let instances = listed
-        .filter(|instance| delivery.wants(instance))
-        .cloned()
-        .collect();
+    arrivals: &Arrivals,
+    transfer: &mut Transfer<'_, '_>,
+) -> Result<Option<RetrieveEnd>, Error> {
+    let station = source.station;
+    let destination = ourselves(station, &source.resources.configuration.settings);
+    let listed = source.copy.instances.keys();
+    let instances = listed.filter(|instance| transfer.wants(instance));
+    let instances = instances.cloned().collect();
     let message_id = association.message_id_ahead();
-    let mut expected = source
-        .service
-        .arrivals
-        .expect(&station.name, message_id, instances);
+    let mut expected = arrivals.expect(&station.name, message_id, instances);
     let mut moving = association.move_to(context, &destination, identifier).await?;
     loop {
-        if delivery.is_over() {
+        if transfer.is_over() {
             // Whatever it says to that, it is not asked again.
             let _ = timeout(CANCEL_WITHIN, cancel(&mut moving)).await;
-            return Ok(false);
+            return Ok(None);
         }
         let event = tokio::select! {
             biased;
-            () = delivery.responder.interrupted() => continue,
+            () = transfer.interrupted() => continue,
             Some(mut arrival) = expected.objects.recv() => {
-                let announced = arrival.announced.clone();
-                let delivered = match delivery.wants(&announced.instance) {
-                    true => delivery.deliver(&announced, &mut arrival).await,
-                    false => Ok(()),
+                let header = arrival.header.clone();
+                let status = match transfer.wants(&header.instance) {
+                    true => transfer.receive(&header, &mut arrival, &source.gate).await,
+                    false => Ok(Status::SUCCESS),
                 };
-                arrival.answer(delivered.map_or(Status::PROCESSING_FAILURE, |()| Status::SUCCESS));
+                arrival.answer(status.unwrap_or(Status::PROCESSING_FAILURE));
                 continue;
             }
             event = moving.next(station.timeout) => event?,
         };
         if let MoveEvent::Done(end) = event {
-            match end.status {
-                Status::DESTINATION_UNKNOWN => tracing::warn!(
-                    "{} as a source: ended with {}; register {destination} there, with our address",
-                    station.name,
-                    end.status
-                ),
-                status if !status.is_success() => {
-                    tracing::warn!("{} as a source: ended with {status}", station.name);
-                }
-                _ => {}
-            }
-            return Ok(true);
+            return Ok(Some(end));
         }
     }
 }
@@ -86,12 +70,11 @@ async fn cancel(moving: &mut Move<'_>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::examples;
 
     #[test]
     fn what_passes_through_is_never_moved_to_another_archive() {
         let settings = Settings::default();
-        let mut station = examples::station("SITEB", "SITEB", "10.0.0.1");
+        let mut station = Station::new("SITEB".parse().unwrap(), "SITEB".parse().unwrap(), None);
         let mut as_seen = |calling_ae: Option<&str>, move_destination: Option<&str>| {
             station.calling_ae = calling_ae.map(|title| title.parse().unwrap());
             station.move_destination = move_destination.map(|title| title.parse().unwrap());

@@ -5,12 +5,11 @@
 //! one gets it again. Nobody waiting, it is an object like any other.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::locked;
-use super::delivery::{Announced, Pieces, SourceBroke};
+use super::object::{ObjectHeader, ObjectStream, SourceBroke};
 use crate::dimse::{IncomingObject, Status, StoreRequest};
 use crate::model::{StationName, Uid};
 
@@ -19,7 +18,7 @@ const WAITING_FRAGMENTS: usize = 8;
 
 /// The retrieves that wait for objects at our listener.
 #[derive(Debug, Default)]
-pub(in crate::service) struct Arrivals(Mutex<Vec<Waiting>>);
+pub struct Arrivals(Mutex<Vec<Waiting>>);
 
 #[derive(Debug)]
 struct Waiting {
@@ -34,7 +33,7 @@ struct Waiting {
 /// An object that has come, still to be taken.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) announced: Announced,
+    pub(super) header: ObjectHeader,
     fragments: mpsc::Receiver<Option<Vec<u8>>>,
     answer: oneshot::Sender<Status>,
 }
@@ -47,6 +46,11 @@ pub(super) struct Expected<'a> {
 }
 
 impl Arrivals {
+    /// The data under the lock is whole after every statement, so a panic elsewhere does not spoil it.
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Begins to wait for these instances, which `station` was asked to send by a C-MOVE of this message ID.
     pub(super) fn expect(
         &self,
@@ -55,7 +59,7 @@ impl Arrivals {
         instances: HashSet<Uid>,
     ) -> Expected<'_> {
         let (sender, objects) = mpsc::channel(1);
-        locked(&self.0).push(Waiting {
+        self.waiting().push(Waiting {
             station: station.clone(),
             message_id,
             instances: instances.into_iter().map(|uid| (uid, 0)).collect(),
@@ -68,13 +72,13 @@ impl Arrivals {
     }
 
     /// Whether objects of this station are waited for.
-    pub(in crate::service) fn are_expected_of(&self, station: &StationName) -> bool {
-        locked(&self.0).iter().any(|waiting| waiting.station == *station)
+    pub fn are_expected_of(&self, station: &StationName) -> bool {
+        self.waiting().iter().any(|waiting| waiting.station == *station)
     }
 
     /// Hands over an object to the retrieve that waits for it, and gives the status of the response; `None` where
     /// nobody does.
-    pub(in crate::service) async fn hand_over(
+    pub async fn hand_over(
         &self,
         station: &StationName,
         request: &StoreRequest,
@@ -89,7 +93,7 @@ impl Arrivals {
         let (fragments, to_take) = mpsc::channel(WAITING_FRAGMENTS);
         let (answer, status) = oneshot::channel();
         let arrival = Arrival {
-            announced: Announced {
+            header: ObjectHeader {
                 kind: (
                     request.context.sop_class_uid.clone(),
                     request.context.transfer_syntax_uid.clone(),
@@ -119,7 +123,7 @@ impl Arrivals {
         instance: &Uid,
         message_id: Option<u16>,
     ) -> Option<mpsc::Sender<Arrival>> {
-        let mut waiting = locked(&self.0);
+        let mut waiting = self.waiting();
         let meant = waiting.iter_mut().filter(|waiting| {
             waiting.station == *station && message_id.is_none_or(|id| id == waiting.message_id)
         });
@@ -134,7 +138,9 @@ impl Arrivals {
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
         self.objects.close();
-        locked(&self.arrivals.0).retain(|waiting| !waiting.objects.is_closed());
+        self.arrivals
+            .waiting()
+            .retain(|waiting| !waiting.objects.is_closed());
     }
 }
 
@@ -146,7 +152,7 @@ impl Arrival {
     }
 }
 
-impl Pieces for Arrival {
+impl ObjectStream for Arrival {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, SourceBroke> {
         self.fragments.recv().await.ok_or(SourceBroke)
     }

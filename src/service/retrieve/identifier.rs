@@ -2,17 +2,15 @@
 //!
 //! Invariant: the unique keys of the level and of those above it are there; of the levels above it, one value each.
 
-use std::collections::HashSet;
-
 use dicom_dictionary_std::tags;
 
 use crate::dimse::{DataSet, RetrieveRequest, trim_padding, uids};
 use crate::model::{PatientIdKey, Query, Uid};
-use crate::retrieve::Wanted;
+use crate::retrieve::Scope;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct RetrieveKeys {
     /// In Patient Root.
     pub(super) patient_id: Option<PatientIdKey>,
     /// Empty for all studies of the patient.
@@ -23,33 +21,33 @@ pub(super) struct Asked {
     pub(super) instances: Vec<Uid>,
 }
 
-impl Asked {
+impl RetrieveKeys {
     /// Reads the identifier; the error says what is wrong with it.
     pub(super) fn read(request: &RetrieveRequest) -> Result<Self, &'static str> {
         let identifier = &request.identifier;
         let model = request.context.abstract_syntax.as_str();
         let is_patient_root = matches!(model, uids::PATIENT_ROOT_MOVE | uids::PATIENT_ROOT_GET);
-        let mut asked = Asked {
+        let mut keys = RetrieveKeys {
             patient_id: None,
             studies: Vec::new(),
             series: Vec::new(),
             instances: Vec::new(),
         };
         if is_patient_root {
-            asked.patient_id = Some(patient_id(identifier).ok_or("Patient Root needs a patient ID")?);
+            keys.patient_id = Some(patient_id(identifier).ok_or("Patient Root needs a patient ID")?);
         }
         let level = identifier.element(tags::QUERY_RETRIEVE_LEVEL).unwrap_or_default();
         let depth = match trim_padding(level) {
-            b"PATIENT" if is_patient_root => return Ok(asked),
+            b"PATIENT" if is_patient_root => return Ok(keys),
             b"STUDY" => 1,
             b"SERIES" => 2,
             b"IMAGE" => 3,
             _ => return Err("no level of this information model"),
         };
         let lists = [
-            (tags::STUDY_INSTANCE_UID, &mut asked.studies),
-            (tags::SERIES_INSTANCE_UID, &mut asked.series),
-            (tags::SOP_INSTANCE_UID, &mut asked.instances),
+            (tags::STUDY_INSTANCE_UID, &mut keys.studies),
+            (tags::SERIES_INSTANCE_UID, &mut keys.series),
+            (tags::SOP_INSTANCE_UID, &mut keys.instances),
         ];
         for (place, (tag, list)) in (1..=depth).zip(lists) {
             *list = uid_list(identifier.element(tag).unwrap_or_default()).ok_or("a UID that is none")?;
@@ -61,7 +59,7 @@ impl Asked {
                 _ => {}
             }
         }
-        Ok(asked)
+        Ok(keys)
     }
 
     /// What of it makes a query.
@@ -73,26 +71,13 @@ impl Asked {
         }
     }
 
-    /// Whether nothing less than whole studies is asked for.
-    pub(super) fn is_for_whole_studies(&self) -> bool {
-        self.series.is_empty() && self.instances.is_empty()
-    }
-
-    /// The requests for what is asked for of each study.
-    pub(super) fn of_each_study(&self) -> Vec<Wanted> {
+    /// What is asked for of each study.
+    pub(super) fn scope(&self) -> Scope {
         match (&self.series[..], &self.instances[..]) {
-            ([], []) => vec![Wanted::Study],
-            (series, []) => series.iter().cloned().map(Wanted::Series).collect(),
-            (series, instances) => vec![Wanted::Instances(series.first().cloned(), instances.to_vec())],
+            ([], []) => Scope::Study,
+            (series, []) => Scope::Series(series.iter().cloned().collect()),
+            (_, instances) => Scope::Instances(instances.iter().cloned().collect()),
         }
-    }
-
-    /// Says of many instances, by their series and UID, whether they are asked for.
-    pub(super) fn wants(&self) -> impl Fn(&Uid, &Uid) -> bool {
-        let [series, instances] =
-            [&self.series, &self.instances].map(|uids| uids.iter().collect::<HashSet<_>>());
-        let is_among = |uid: &Uid, asked: &HashSet<&Uid>| asked.is_empty() || asked.contains(uid);
-        move |of, instance| is_among(of, &series) && is_among(instance, &instances)
     }
 }
 
@@ -122,14 +107,14 @@ mod tests {
     use super::*;
     use crate::dimse::{Context, DataSetBuilder, RetrieveTo, TransferSyntax};
 
-    fn read(model: &str, elements: &[(Tag, &str)]) -> Result<Asked, &'static str> {
+    fn read(model: &str, elements: &[(Tag, &str)]) -> Result<RetrieveKeys, &'static str> {
         let syntax = TransferSyntax::ImplicitVrLittleEndian;
         let builder = elements
             .iter()
             .fold(DataSetBuilder::new(), |builder, (tag, value)| {
                 builder.put(*tag, VR::UI, *value)
             });
-        Asked::read(&RetrieveRequest {
+        RetrieveKeys::read(&RetrieveRequest {
             context: Context {
                 id: 1,
                 abstract_syntax: model.to_owned(),
@@ -158,7 +143,6 @@ mod tests {
             2
         );
         let image = study(&[(LEVEL, "IMAGE"), (STUDY, "1.2"), (INSTANCE, "1.4\\1.5")]).unwrap();
-        let wants = |instance: &str| image.wants()(&"1.3".parse().unwrap(), &instance.parse().unwrap());
         assert!(wants("1.5") && !wants("1.6"));
         assert!(
             patient(&[(LEVEL, "PATIENT"), (PATIENT_ID, "4711")])
