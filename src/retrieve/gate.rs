@@ -174,6 +174,7 @@ mod tests {
         checked.map_err(|reason| reason.code())
     }
 
+    /// Case: objects of another patient than the answer named
     #[test]
     fn only_the_patient_that_the_answer_named_passes() {
         for (answered, id, issuer, expected) in [

@@ -137,6 +137,7 @@ fn a_source_that_is_down_is_tried_again_and_told() {
     assert_eq!(held(&env), expected([&one, &other]));
 }
 
+/// Case: the study UID is another patient's elsewhere
 #[test]
 fn a_site_that_does_not_answer_leaves_a_conflict_unchecked_and_nothing_moves() {
     let env = local_cluster();
@@ -146,7 +147,7 @@ fn a_site_that_does_not_answer_leaves_a_conflict_unchecked_and_nothing_moves() {
     add_source(&env, "SITEC", free_port());
     let run = env.impaxlink(&["prefetch", "--patient-id", "4711"]);
     run.exits(1);
-    let line = &run.stderr;
+    let line = &run.stdout;
     assert!(
         line.contains("1 prior of 1 patient: 1 failed")
             && line.contains("SITEB: conflict not checked at SITEC"),

@@ -118,6 +118,7 @@ fn refused(study: &Study, sent: &Study) -> String {
     due.trouble.expect("a reason").reason
 }
 
+/// Case: objects of another patient than the answer named
 #[test]
 fn an_object_that_is_not_what_its_source_lists_is_not_stored() {
     let study = one_series();
