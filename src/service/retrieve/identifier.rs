@@ -143,6 +143,8 @@ mod tests {
             2
         );
         let image = study(&[(LEVEL, "IMAGE"), (STUDY, "1.2"), (INSTANCE, "1.4\\1.5")]).unwrap();
+        let scope = image.scope();
+        let wants = |instance: &str| scope.takes(&"1.3".parse().unwrap(), &instance.parse().unwrap());
         assert!(wants("1.5") && !wants("1.6"));
         assert!(
             patient(&[(LEVEL, "PATIENT"), (PATIENT_ID, "4711")])
