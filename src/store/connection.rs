@@ -47,6 +47,8 @@ pub(super) fn written_mark(path: &Path) -> rusqlite::Result<Option<Mark>> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags)?;
+    // While the log is written back in part, the file may be shorter than it says. This has SQLite read what is there.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
     let has_mark = "SELECT 1 FROM pragma_table_info('cluster') WHERE name = 'writes'";
     if !connection.prepare(has_mark)?.exists([])? {
         return Ok(None);

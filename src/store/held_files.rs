@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 use super::connection;
@@ -156,7 +157,10 @@ impl HeldFiles {
         if last.size == size && last.modified == modified {
             return false;
         }
-        let mark = read_mark(path);
+        // What can't be read for now is looked at again next time.
+        let Some(mark) = read_mark(path) else {
+            return false;
+        };
         let is_overwritten = match (&last.mark, &mark) {
             (Some(before), Some(now)) => before.cluster_uid != now.cluster_uid || before.writes > now.writes,
             (Some(_), None) => true,
@@ -177,13 +181,49 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-fn read_mark(path: &Path) -> Option<Mark> {
+/// The mark, or `Some(None)` where the content has none; `None` where that can't be told: the log may be written back at
+/// this moment, and what is in the file is no whole database until all of it is.
+fn read_mark(path: &Path) -> Option<Option<Mark>> {
     for attempt in 1..=READ_ATTEMPTS {
         match connection::written_mark(path) {
-            Ok(mark) => return mark,
+            Ok(mark) => return Some(mark),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => return Some(None),
             Err(_) if attempt < READ_ATTEMPTS => std::thread::sleep(READ_PAUSE),
             Err(_) => {}
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connection;
+    use crate::store::{Access, Store};
+
+    /// The log can be written back in part only while somebody reads an older state, which leaves the file longer than
+    /// it is in its own words, or shorter.
+    #[test]
+    fn a_log_that_is_written_back_in_part_is_not_taken_for_another_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("impaxlink.db");
+        let open = || Store::open(&path, Access::ReadWrite).unwrap();
+        let (writer, reader) = (open(), open());
+        writer
+            .connection
+            .execute_batch("CREATE TABLE filler (x BLOB)")
+            .unwrap();
+        for round in 0..40 {
+            let snapshot = reader.begin_read().unwrap();
+            reader.generation().unwrap();
+            for _ in 0..12 {
+                let transaction = writer.begin_write().unwrap();
+                let fill = "INSERT INTO filler VALUES (zeroblob(9000))";
+                transaction.execute(fill, []).unwrap();
+                transaction.commit().unwrap();
+                assert_eq!(reader.replacement(), None, "{round}");
+                assert!(connection::written_mark(&path).unwrap().is_some(), "{round}");
+            }
+            drop(snapshot);
+        }
+    }
 }
