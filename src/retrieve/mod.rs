@@ -8,7 +8,7 @@
 //! - `transfer`: from a source through the gate to a sink, and the counts; `archive_sink`, `station_sink`: the sinks
 //! - [`retrieve`] (`to_archive`): a study brought to an archive station of the local cluster, as a [`RetrieveRequest`]
 //!   says; `find`: its copies; `destination`, `direct_move`: that archive station, and objects sent to it directly;
-//!   `report`: what came of it
+//!   `records`: what it puts on record; `report`: what came of it
 //! - `held`: what the local archives have of a study
 //!
 //! Invariants: no object reaches a sink that the gate refuses. What is there is not fetched again, so a retrieve that
@@ -30,6 +30,7 @@ mod kinds;
 mod move_here;
 mod object;
 mod peer;
+mod records;
 mod report;
 mod request;
 mod resources;

@@ -172,7 +172,7 @@ impl<'a> Source<'a> {
         attempt: &mut Attempt,
     ) -> Result<bool, String> {
         let association = &mut opened.association;
-        let by_get = choose(association, &GET).map(Context::clone);
+        let by_get = choose(association, &GET).cloned();
         let sends_objects = !association.object_contexts().is_empty();
         let arrivals = self.resources.arrivals.as_deref();
         let by_move = arrivals.and_then(|arrivals| {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -17,14 +16,14 @@ use super::destination::{Contents, Destination};
 use super::direct_move;
 use super::find::{Found, find};
 use super::peer::{Attempt, Source};
+use super::records::{note_conflict, note_use};
 use super::transfer::{Client, Sink, Transfer};
 use super::{
     Gate, Method, Progress, Refusal, Resources, RetrieveError, RetrieveRequest, Retrieved, Scope,
     SourceReport,
 };
 use crate::dimse::Status;
-use crate::model::{AeTitle, Station, StationName, StudyConflict, Uid, in_full};
-use crate::store::{self, Access, ExpectedObjects, Store, StudyUse};
+use crate::model::{AeTitle, Station, StationName, Uid, in_full};
 
 /// How often, and after which waits, an archive is asked again that may not have indexed yet what it has taken.
 const ASK_AGAIN_AFTER: [Duration; 4] = [
@@ -94,38 +93,17 @@ pub async fn retrieve(
     Ok(retrieve.conclude(&copies, found))
 }
 
-/// Before anything is counted: what is there of a visitor that is wanted again does not expire meanwhile.
-async fn note_use(request: &RetrieveRequest) {
-    let path = request.store.clone();
-    let used = StudyUse {
-        study_instance_uid: request.study_instance_uid.clone(),
-        at: Timestamp::now(),
-    };
-    // Where it fails, putting on record what comes says so.
-    let _ = spawn_blocking(move || Store::open(&path, Access::ReadWrite)?.note_uses(&[used])).await;
-}
-
-/// Keeps in the store that the study UID was found with two patients. A store that can't be written fails no retrieve
-/// for that.
-async fn note_conflict(request: &RetrieveRequest, conflict: StudyConflict) {
-    let path = request.store.clone();
-    let noted = spawn_blocking(move || Store::open(&path, Access::ReadWrite)?.note_conflicts(&[conflict]));
-    if let Ok(Err(error)) = noted.await {
-        tracing::warn!("a study conflict was not noted: {}", in_full(&error));
-    }
-}
-
 /// A retrieve to an archive station under way.
 pub(super) struct ArchiveRetrieve<'r> {
-    request: &'r RetrieveRequest,
+    pub(super) request: &'r RetrieveRequest,
     resources: &'r Resources,
     pub(super) destination: Destination<'r>,
     pub(super) cancel: CancellationToken,
     /// When the sources were asked what they have.
-    began: Timestamp,
+    pub(super) began: Timestamp,
     progress: watch::Sender<Progress>,
     /// What the destination has of the study.
-    contents: Contents,
+    pub(super) contents: Contents,
     /// What it had before of what is wanted.
     before: BTreeSet<Uid>,
     /// What is wanted, as far as any copy lists it.
@@ -137,12 +115,12 @@ pub(super) struct ArchiveRetrieve<'r> {
     sent_all: BTreeSet<usize>,
     /// Whether the destination lists the study under another patient.
     is_misfiled: bool,
-    unrecorded: Option<String>,
+    pub(super) unrecorded: Option<String>,
 }
 
 impl<'r> ArchiveRetrieve<'r> {
     /// The station of a copy.
-    fn station(&self, copy: &Copy) -> &'r Station {
+    pub(super) fn station(&self, copy: &Copy) -> &'r Station {
         &self.request.configuration.stations[copy.station]
     }
 
@@ -183,39 +161,6 @@ impl<'r> ArchiveRetrieve<'r> {
                 bytes: progress.bytes,
             };
         });
-    }
-
-    /// Puts on record where what came is from; before anything is asked for, that it will come, and whose it must be. What
-    /// was announced as new meanwhile no source may have listed, and who looked for the study here may not have found it.
-    async fn record(&mut self, from: &Copy, came: Option<u64>) -> Result<(), RetrieveError> {
-        let copy = store::Copy {
-            study_instance_uid: self.request.study_instance_uid.clone(),
-            station: self.destination.station.name.clone(),
-            source: self.station(from).name.clone(),
-            at: Timestamp::now(),
-            instances: came.unwrap_or_default(),
-            purpose: self.request.purpose,
-            patient: Some(from.patient_id.clone()),
-        };
-        let (path, held) = (self.request.store.clone(), self.contents.all.len() as u64);
-        let began = self.began;
-        let recording = spawn_blocking(move || {
-            let store = Store::open(&path, Access::ReadWrite)?;
-            match came {
-                None => store.begin_copy(&copy, held)?,
-                Some(_) => store.record_copy(&copy)?,
-            }
-            store.pulls_are_due_again(&copy.study_instance_uid, began)
-        });
-        match recording.await {
-            Ok(Err(error)) if self.destination.archive.is_some() => Err(RetrieveError::Unrecorded(error)),
-            Ok(Err(error)) => {
-                self.unrecorded = Some(in_full(&error));
-                Ok(())
-            }
-            // The thread has died, as it does not by itself.
-            Ok(Ok(())) | Err(_) => Ok(()),
-        }
     }
 
     /// Fetches from a copy what is lacking, by one method and then the other.
@@ -267,39 +212,13 @@ impl<'r> ArchiveRetrieve<'r> {
             gate,
             turn_within: Some(station.timeout),
         };
-        let mut details = Vec::new();
         self.record(copy, None).await?;
         let expectation = self.expect(copy).await;
-        for method in self.methods(station) {
-            self.report_attempt(station, method);
-            let attempt = match method {
-                Method::Get => self.transfer(&source, &lacking, transfer).await?,
-                Method::Move => direct_move::move_to(self, &source, &lacking).await,
-            };
-            let came = self.look_again(copy, &lacking, &attempt).await?;
-            report.instances += came as u64;
-            lacking.retain(|uid| !self.contents.all.contains(uid));
-            let method = attempt.method.unwrap_or(method);
-            report.method = Some(method);
-            report.dicom_status = attempt.status.map(|status| status.0).or(report.dicom_status);
-            report.hint = attempt.hint.or(report.hint.take());
-            details.extend(
-                attempt
-                    .detail
-                    .map(|detail| format!("{}: {detail}", method.as_str())),
-            );
-            if attempt.has_sent_all {
-                self.sent_all.insert(copy.station);
-            }
-            if method == Method::Move && came > 0 {
-                details.extend(self.check_patient_there(&source));
-            }
-            let is_done = lacking.is_empty() && copy.is_whole();
-            if self.cancel.is_cancelled() || came > 0 || is_done || self.is_misfiled {
-                break;
-            }
-        }
+        let tried = self
+            .try_methods(&source, transfer, &mut lacking, &mut report)
+            .await;
         self.end_expectation(expectation).await;
+        let mut details = tried?;
         lacking.retain(|uid| !self.kept_aside.contains(uid));
         let unlisted = match self.request.scope {
             Scope::Study => self.unlisted(copy, lacking.len()),
@@ -315,6 +234,47 @@ impl<'r> ArchiveRetrieve<'r> {
         report.detail = (!details.is_empty()).then(|| details.join("; "));
         self.sources.push(report);
         Ok(())
+    }
+
+    /// Tries one method after the other until something came; what went wrong.
+    async fn try_methods(
+        &mut self,
+        source: &Source<'_>,
+        transfer: &mut Transfer<'_, '_>,
+        lacking: &mut BTreeSet<Uid>,
+        report: &mut SourceReport,
+    ) -> Result<Vec<String>, RetrieveError> {
+        let (copy, mut details) = (source.copy, Vec::new());
+        for method in self.methods(source.station) {
+            self.report_attempt(source.station, method);
+            let attempt = match method {
+                Method::Get => self.transfer(source, lacking, transfer).await?,
+                Method::Move => direct_move::move_to(self, source, lacking).await,
+            };
+            let came = self.look_again(copy, lacking, &attempt).await?;
+            report.instances += came as u64;
+            lacking.retain(|uid| !self.contents.all.contains(uid));
+            let method = attempt.method.unwrap_or(method);
+            report.method = Some(method);
+            report.dicom_status = attempt.status.map(|status| status.0).or(report.dicom_status);
+            report.hint = attempt.hint.or(report.hint.take());
+            details.extend(
+                attempt
+                    .detail
+                    .map(|detail| format!("{}: {detail}", method.as_str())),
+            );
+            if attempt.has_sent_all {
+                self.sent_all.insert(copy.station);
+            }
+            if method == Method::Move && came > 0 {
+                details.extend(self.check_patient_there(source));
+            }
+            let is_done = lacking.is_empty() && copy.is_whole();
+            if self.cancel.is_cancelled() || came > 0 || is_done || self.is_misfiled {
+                break;
+            }
+        }
+        Ok(details)
     }
 
     /// Has a source send what is lacking through this process.
@@ -340,37 +300,6 @@ impl<'r> ArchiveRetrieve<'r> {
             attempt.detail = Some("cancelled before its end".to_owned());
         }
         Ok(attempt)
-    }
-
-    /// Puts on record whose objects may arrive at the service's listener; nothing where that makes no difference.
-    async fn expect(&self, copy: &Copy) -> Option<i64> {
-        self.destination.archive.as_ref()?;
-        let expected = ExpectedObjects {
-            study_instance_uid: self.request.study_instance_uid.clone(),
-            source: self.station(copy).name.clone(),
-            patient_id: copy.patient_id.clone(),
-            since: Timestamp::now(),
-        };
-        let path = self.request.store.clone();
-        let noted = spawn_blocking(move || Store::open(&path, Access::ReadWrite)?.expect_objects(&expected));
-        match noted.await {
-            Ok(Ok(number)) => Some(number),
-            Ok(Err(error)) => {
-                tracing::warn!("what is expected of a source was not noted: {}", in_full(&error));
-                None
-            }
-            Err(_) => None,
-        }
-    }
-
-    async fn end_expectation(&self, number: Option<i64>) {
-        let (Some(number), path) = (number, self.request.store.clone()) else {
-            return;
-        };
-        let ended = spawn_blocking(move || Store::open(&path, Access::ReadWrite)?.end_expectation(number));
-        if let Ok(Err(error)) = ended.await {
-            tracing::warn!("what is expected of a source is still noted: {}", in_full(&error));
-        }
     }
 
     /// Looks whether an archive that objects were moved to directly lists them under the patient that the source named.

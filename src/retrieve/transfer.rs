@@ -242,10 +242,9 @@ impl<'t, 'r> Transfer<'t, 'r> {
             }
         }
         let source = self.source.clone();
-        self.aside.as_deref_mut().map(|archive| {
-            archive.source = source;
-            archive
-        })
+        let archive = self.aside.as_deref_mut()?;
+        archive.source = source;
+        Some(archive)
     }
 
     fn settle(&mut self, instance: &Uid, state: State) {
@@ -274,7 +273,7 @@ impl<'t, 'r> Transfer<'t, 'r> {
         header: &ObjectHeader,
         object: CheckedObject<'_, S>,
     ) -> Result<(Status, u64), NotSent> {
-        let sent = match (&mut self.sink, &mut self.client) {
+        match (&mut self.sink, &mut self.client) {
             (Sink::Archive(archive), _) => {
                 return archive.store(header, object, None).await.map_err(NotSent::from);
             }
@@ -308,8 +307,7 @@ impl<'t, 'r> Transfer<'t, 'r> {
                 sent
             }
             (Sink::Caller(_), Client::Process { .. }) => Err(NotSent::Sink(Status::PROCESSING_FAILURE)),
-        };
-        sent
+        }
     }
 
     /// Waits until all that was taken is where it should be; an embedded archive that failed says why.

@@ -159,10 +159,9 @@ async fn serve(path: &Path, lock: ServiceLock, attribution: Attribution) -> Resu
     let hl7 = Feed::new(open()?);
     let service = new_service(
         &held,
-        open()?,
         snapshot,
         bound.local(),
-        records,
+        (records, open()?),
         known_patients,
         updates,
         hl7,
@@ -257,10 +256,9 @@ fn bind_control(store: &Path, lock: &ServiceLock) -> Result<ControlSocket, Serve
 
 fn new_service(
     store: &Arc<HeldStore>,
-    expectations: SharedStore,
     snapshot: Snapshot,
     listen: SocketAddr,
-    records: Records,
+    (records, expectations): (Records, SharedStore),
     known_patients: Arc<KnownPatients>,
     updates: Updates,
     hl7: Feed,
