@@ -10,6 +10,7 @@ use dicom_core::Tag;
 
 use super::description::NoPlace;
 use super::scanner::Unreadable;
+use super::sound::Damage;
 
 /// Why the archive could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum ArchiveError {
     /// The object is another one than the one announced or asked for.
     #[error("the object has another value in {0} than was announced or asked for")]
     Contradiction(Tag),
+    /// A file is not what was stored.
+    #[error("{}: {}", .0.display(), .1)]
+    Damaged(PathBuf, Damage),
     /// The disk or the quota is full.
     #[error("no space left in the archive {}", .0.display())]
     Full(PathBuf),

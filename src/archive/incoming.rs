@@ -12,12 +12,14 @@ use std::sync::Arc;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
+use sha2::{Digest, Sha256};
+
 use super::committer::{Committed, Place, Received};
 use super::description::Description;
 use super::folders::Folder;
 use super::index::{self, Placement};
 use super::layout::{aside_name, create_file, remove_file};
-use super::object::{ObjectFile, are_equal, data_set, digest};
+use super::object::{ObjectFile, are_equal, data_set};
 use super::scanner::Scanner;
 use super::{Archive, ArchiveError, part10};
 use crate::model::{AeTitle, AsideReason, ExpectedPatient, IssuerDomain, ObjectIdentity, PatientId, Uid};
@@ -68,6 +70,8 @@ pub struct Incoming {
     transfer_syntax_uid: String,
     data_set_offset: u64,
     bytes: u64,
+    /// Of the data set.
+    digest: Sha256,
     scanner: Scanner,
     file: BufWriter<File>,
     temporary: Temporary,
@@ -146,6 +150,7 @@ impl Incoming {
             transfer_syntax_uid: transfer_syntax_uid.to_owned(),
             data_set_offset,
             bytes: 0,
+            digest: Sha256::new(),
             scanner: Scanner::new(transfer_syntax_uid),
             file: BufWriter::with_capacity(BUFFER, file),
             temporary,
@@ -171,6 +176,7 @@ impl Incoming {
     /// Takes the next bytes of the data set. After an error the object is lost; the caller may drop it at once.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.scanner.feed(bytes).map_err(ArchiveError::Unreadable)?;
+        self.digest.update(bytes);
         self.put(bytes)
     }
 
@@ -209,6 +215,7 @@ impl Incoming {
                 transfer_syntax_uid: self.transfer_syntax_uid,
                 data_set_offset: self.data_set_offset,
                 bytes: self.bytes,
+                digest: Some(self.digest.finalize().into()),
             },
             file,
             is_synced: false,
@@ -321,11 +328,11 @@ impl Finished {
     fn store(&mut self) -> Result<Option<Outcome>, ArchiveError> {
         let stored = self.stored()?;
         let place = match &stored {
-            _ if let Some(reason) = &self.refused => Place::Aside(self.aside_name()?, reason.clone()),
+            _ if let Some(reason) = &self.refused => Place::Aside(self.aside_name(), reason.clone()),
             None => Place::Stored,
             Some(placement) => match self.is_same_as(placement) {
                 Ok(true) => return Ok(Some(Outcome::AlreadyStored)),
-                Ok(false) => Place::Aside(self.aside_name()?, AsideReason::Differs),
+                Ok(false) => Place::Aside(self.aside_name(), AsideReason::Differs),
                 // It is being removed.
                 Err(_) if self.stored()? != stored => return Ok(None),
                 Err(error) => return Err(error),
@@ -374,10 +381,8 @@ impl Finished {
         are_equal(stored, received).map_err(ArchiveError::io("read", &path))
     }
 
-    fn aside_name(&self) -> Result<String, ArchiveError> {
-        let path = &self.temporary.path;
-        let digest = digest(data_set(path, self.placement.data_set_offset)?);
-        let digest = digest.map_err(ArchiveError::io("read", path))?;
-        Ok(aside_name(self.description.sop_instance_uid.as_str(), &digest))
+    fn aside_name(&self) -> String {
+        let uid = self.description.sop_instance_uid.as_str();
+        aside_name(uid, &self.placement.digest.unwrap_or_default())
     }
 }

@@ -31,6 +31,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0002_removal.sql")),
     M::up(include_str!("migrations/0003_arrivals.sql")),
     M::up(include_str!("migrations/0004_aside.sql")),
+    M::up(include_str!("migrations/0005_digest.sql")),
 ];
 static MIGRATIONS: LazyLock<Migrations<'static>> = LazyLock::new(|| Migrations::from_slice(STEPS));
 
@@ -42,6 +43,8 @@ pub(super) struct Placement {
     pub(super) data_set_offset: u64,
     /// The size of the whole file.
     pub(super) bytes: u64,
+    /// The SHA-256 of the data set, where it was computed when that arrived.
+    pub(super) digest: Option<[u8; 32]>,
 }
 
 /// Makes an empty index; one that was begun before is thrown away.
@@ -106,7 +109,7 @@ pub(super) fn placement(
     sop_instance_uid: &str,
 ) -> rusqlite::Result<Option<Placement>> {
     let mut statement = connection.prepare_cached(
-        "SELECT folder, transfer_syntax_uid, data_set_offset, bytes FROM instance WHERE uid = ?1",
+        "SELECT folder, transfer_syntax_uid, data_set_offset, bytes, digest FROM instance WHERE uid = ?1",
     )?;
     let placement = statement.query_row([sop_instance_uid], |row| {
         Ok(Placement {
@@ -114,6 +117,7 @@ pub(super) fn placement(
             transfer_syntax_uid: row.get(1)?,
             data_set_offset: row.get(2)?,
             bytes: row.get(3)?,
+            digest: row.get(4)?,
         })
     });
     placement.optional()

@@ -18,7 +18,7 @@
 //! - `layout`, `lock`, `folders`, `incoming`, `committer`: storing
 //! - `index`, `recovery`: the database
 //! - `query`, `matching`, `temporal`, `fold`, `find`: searching
-//! - `import`, `retrieve`: taking files in, and giving them out
+//! - `import`, `retrieve`, `sound`: taking files in, and giving them out as they arrived or not at all
 //! - `aside`, `release`: what is kept aside and why, and what a person decides about it
 //! - `holding`, `removal`: looking at what is stored of a study, and removing it
 //! - `arrivals`: what was acquired here, until others have been told of it
@@ -52,6 +52,7 @@ mod release;
 mod removal;
 mod retrieve;
 mod scanner;
+mod sound;
 mod temporal;
 
 use std::path::Path;
@@ -73,6 +74,7 @@ pub use recovery::{Recovered, reindex};
 pub use release::{Release, StoredInstead};
 pub use retrieve::{Stats, StoredInstance};
 pub use scanner::Unreadable;
+pub use sound::{Damage, SoundReader};
 
 use committer::Committer;
 use folders::Folders;

@@ -15,7 +15,7 @@ use super::layout::{Layout, aside_name, file_name, is_incoming, names_in, remove
 use super::lock::ArchiveLock;
 use super::object::{ObjectFile, are_equal, data_set, digest};
 use super::removal;
-use super::{ArchiveError, arrivals, aside};
+use super::{ArchiveError, arrivals, aside, sound};
 use crate::model::AsideReason;
 
 /// How many files are put into the index in one transaction.
@@ -115,7 +115,7 @@ fn finish_removals(layout: &Layout) -> Result<(), ArchiveError> {
     }
 }
 
-/// Lists again what the old index lists as arrived and as kept aside, as far as it can be read: the files don't tell.
+/// Takes over what the old index lists as arrived and as kept aside, and its digests, as far as it can be read: the files don't tell.
 /// Returns how many objects those are that are kept aside.
 fn take_over(layout: &Layout, connection: &mut Connection) -> Result<u64, ArchiveError> {
     let path = layout.index();
@@ -125,6 +125,7 @@ fn take_over(layout: &Layout, connection: &mut Connection) -> Result<u64, Archiv
     let taken = index::open_for_writing(&path).and_then(|mut old| {
         index::migrate(&path, &mut old)?;
         arrivals::take_over(&old, connection)?;
+        sound::take_over(&old, connection)?;
         aside::take_over(layout, &old, connection)
     });
     match taken {
@@ -293,6 +294,7 @@ fn read(path: &Path, folder: i64) -> Result<Option<(Description, Placement)>, Ar
                 transfer_syntax_uid: object.meta.transfer_syntax_uid,
                 data_set_offset: object.meta.data_set_offset,
                 bytes: object.bytes,
+                digest: None,
             };
             Ok(Some((description, placement)))
         }

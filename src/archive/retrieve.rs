@@ -25,6 +25,8 @@ pub struct StoredInstance {
     pub data_set_offset: u64,
     /// The size of the file, in bytes.
     pub bytes: u64,
+    /// The SHA-256 of the data set as it arrived, where that is known.
+    pub digest: Option<[u8; 32]>,
 }
 
 impl StoredInstance {
@@ -63,7 +65,7 @@ impl Archive {
     ) -> Result<Vec<StoredInstance>, ArchiveError> {
         self.0.readers.with(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT i.sop_class_uid, i.uid, i.transfer_syntax_uid, i.folder, i.data_set_offset, i.bytes
+                "SELECT i.sop_class_uid, i.uid, i.transfer_syntax_uid, i.folder, i.data_set_offset, i.bytes, i.digest
                  FROM study JOIN series ON series.study = study.key JOIN instance i ON i.series = series.key
                  WHERE study.uid = ?1 AND (?2 IS NULL OR series.uid = ?2) ORDER BY i.key",
             )?;
@@ -78,7 +80,7 @@ impl Archive {
     pub fn instance(&self, sop_instance_uid: &str) -> Result<Option<StoredInstance>, ArchiveError> {
         self.0.readers.with(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT sop_class_uid, uid, transfer_syntax_uid, folder, data_set_offset, bytes
+                "SELECT sop_class_uid, uid, transfer_syntax_uid, folder, data_set_offset, bytes, digest
                  FROM instance WHERE uid = ?1",
             )?;
             let instance = statement.query_row([sop_instance_uid], |row| self.stored_instance(row));
@@ -94,6 +96,7 @@ impl Archive {
             path: self.0.layout.file(row.get(3)?, &sop_instance_uid),
             data_set_offset: row.get(4)?,
             bytes: row.get(5)?,
+            digest: row.get(6)?,
             sop_instance_uid,
         })
     }

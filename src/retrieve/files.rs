@@ -2,20 +2,18 @@
 //!
 //! Invariant: no more than [`WAITING_PIECES`] pieces of files wait in memory.
 
-use std::io::Read;
-
 use tokio::sync::mpsc;
 
 use super::object::{ObjectHeader, ObjectStream, SourceBroke};
 use super::peer::{Attempt, Source};
 use super::transfer::Transfer;
-use crate::archive::{ArchiveError, StoredInstance};
+use crate::archive::{Archive, ArchiveError, SoundReader, StoredInstance};
 use crate::model::in_full;
 
 /// How many pieces of files wait to be sent.
 const WAITING_PIECES: usize = 8;
 /// The size of a piece, in bytes.
-const PIECE: usize = 128 * 1024;
+const PIECE: u64 = 128 * 1024;
 
 /// What is read, in order.
 enum FilePiece {
@@ -31,12 +29,12 @@ pub(super) async fn transfer(source: &Source<'_>, transfer: &mut Transfer<'_, '_
     let configuration = source.resources.configuration.clone();
     let study = source.study.clone();
     let listed = tokio::task::spawn_blocking(move || {
-        archive
-            .open(&configuration.settings)?
-            .instances(study.as_str(), None)
+        let archive = archive.open(&configuration.settings)?;
+        let instances = archive.instances(study.as_str(), None)?;
+        Ok::<_, ArchiveError>((archive, instances))
     });
-    let instances = match listed.await {
-        Ok(Ok(instances)) => instances,
+    let (archive, instances) = match listed.await {
+        Ok(Ok(listed)) => listed,
         Ok(Err(error)) => return Attempt::failed(format!("the embedded archive: {}", in_full(&error))),
         Err(error) => return Attempt::failed(format!("the embedded archive: {error}")),
     };
@@ -49,7 +47,7 @@ pub(super) async fn transfer(source: &Source<'_>, transfer: &mut Transfer<'_, '_
     transfer.ahead.sort_unstable();
     transfer.ahead.dedup();
     let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
-    tokio::task::spawn_blocking(move || read_all(&wanted, &sender));
+    tokio::task::spawn_blocking(move || read_all(&archive, &wanted, &sender));
     let mut attempt = Attempt::default();
     loop {
         let piece = tokio::select! {
@@ -86,7 +84,11 @@ fn header(instance: &StoredInstance) -> Option<ObjectHeader> {
 }
 
 /// Reads the files one after the other, until nobody takes them.
-fn read_all(instances: &[(ObjectHeader, StoredInstance)], sender: &mpsc::Sender<FilePiece>) {
+fn read_all(
+    archive: &Archive,
+    instances: &[(ObjectHeader, StoredInstance)],
+    sender: &mpsc::Sender<FilePiece>,
+) {
     for (header, instance) in instances {
         if sender.blocking_send(FilePiece::Begin(header.clone())).is_err() {
             return;
@@ -95,6 +97,7 @@ fn read_all(instances: &[(ObjectHeader, StoredInstance)], sender: &mpsc::Sender<
             Ok(()) => FilePiece::End,
             Err(error) => {
                 tracing::warn!("the embedded archive: {}", in_full(&error));
+                note_damage(archive, instance, &error);
                 FilePiece::Broke
             }
         };
@@ -104,20 +107,23 @@ fn read_all(instances: &[(ObjectHeader, StoredInstance)], sender: &mpsc::Sender<
     }
 }
 
+/// Marks an object that is not what was stored.
+fn note_damage(archive: &Archive, instance: &StoredInstance, error: &ArchiveError) {
+    if let ArchiveError::Damaged(_, damage) = error
+        && let Err(error) = archive.note_damage(instance, *damage)
+    {
+        tracing::warn!("the embedded archive: {}", in_full(&error));
+    }
+}
+
 fn read(instance: &StoredInstance, sender: &mpsc::Sender<FilePiece>) -> Result<(), ArchiveError> {
-    let mut file = instance.open()?;
-    loop {
-        let mut bytes = Vec::with_capacity(PIECE);
-        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut bytes);
-        read.map_err(|source| ArchiveError::Io {
-            operation: "read",
-            path: instance.path.clone(),
-            source,
-        })?;
-        if bytes.is_empty() || sender.blocking_send(FilePiece::Bytes(bytes)).is_err() {
-            return Ok(());
+    let mut object = SoundReader::open(instance)?;
+    while let Some(bytes) = object.read(PIECE)? {
+        if sender.blocking_send(FilePiece::Bytes(bytes)).is_err() {
+            break;
         }
     }
+    Ok(())
 }
 
 struct FilePieces<'p>(&'p mut mpsc::Receiver<FilePiece>);

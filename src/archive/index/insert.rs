@@ -32,8 +32,9 @@ pub(in crate::archive) fn insert(
     let series = series_key(transaction, description, patient, study)?;
     let sop_class_uid = description.sop_class_uid.as_str();
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO instance (series, uid, sop_class_uid, transfer_syntax_uid, folder, data_set_offset, bytes, attributes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO instance (series, uid, sop_class_uid, transfer_syntax_uid, folder, data_set_offset, bytes, attributes,
+                               digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     let instance = statement.insert(params![
         series,
@@ -44,6 +45,7 @@ pub(in crate::archive) fn insert(
         placement.data_set_offset,
         placement.bytes,
         description.image.encode(),
+        placement.digest,
     ])?;
     let mut count =
         transaction.prepare_cached("UPDATE series SET instances = instances + 1 WHERE key = ?1")?;

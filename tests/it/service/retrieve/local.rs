@@ -44,6 +44,56 @@ fn uids_of(objects: &[Object]) -> Vec<String> {
     uids
 }
 
+/// Case: a stored file is not what arrived
+#[test]
+fn an_object_that_is_not_what_arrived_is_a_failed_sub_operation() {
+    let sized = |number: usize, length: usize| object(number).with(tags::PIXEL_DATA, &"x".repeat(length));
+    let objects = [
+        sized(1, 1_000),
+        sized(2, 1_000),
+        sized(3, 3_000_000),
+        sized(4, 1_000),
+        sized(5, 1_000),
+    ];
+    let store = Storescp::start("STORE", &[]);
+    let service = service(&objects, store.port);
+    let archive = Archive::open(&service.env.store().with_file_name("archive")).unwrap();
+    let paths: Vec<_> = objects
+        .iter()
+        .map(|it| {
+            archive
+                .instance(it.value(tags::SOP_INSTANCE_UID))
+                .unwrap()
+                .unwrap()
+                .path
+        })
+        .collect();
+    let flip = |path: &std::path::Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let last = bytes.len() - 10;
+        bytes[last] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    fs::write(&paths[0], &fs::read(&paths[0]).unwrap()[..500]).unwrap();
+    flip(&paths[1]);
+    flip(&paths[2]);
+    fs::copy(&paths[4], &paths[3]).unwrap();
+    let keys = ["QueryRetrieveLevel=STUDY", &format!("StudyInstanceUID={STUDY}")];
+    let moved = movescu(service.port, "READER", "STORE", &[], &keys);
+    moved.assert_ended("b000", [-1, 1, 4, 0]);
+    assert_eq!(store.instances(), uids_of(&objects[4..]));
+    let index = rusqlite::Connection::open(archive.path().join("index.db")).unwrap();
+    let mut noted = index
+        .prepare("SELECT damage FROM instance WHERE damage IS NOT NULL ORDER BY uid")
+        .unwrap();
+    let noted: Vec<String> = noted
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(noted, ["length", "digest", "digest", "digest"]);
+}
+
 /// Case: a move on behalf of a viewer
 #[test]
 fn a_study_goes_to_the_destination_and_to_the_caller() {
