@@ -11,7 +11,6 @@ const NOT_YET: &str = "not_yet.toml";
 pub(super) struct Table {
     pub(super) cases: Vec<Case>,
     pub(super) not_yet: Vec<NotYet>,
-    pub(super) pending: Vec<u8>,
 }
 
 /// One hard case. `tests/cases/README.md` says what each field holds.
@@ -72,8 +71,6 @@ struct Subject {
 #[serde(deny_unknown_fields)]
 struct Exceptions {
     not_yet: Vec<NotYet>,
-    #[serde(default)]
-    pending: Vec<u8>,
 }
 
 #[track_caller]
@@ -89,7 +86,6 @@ pub(super) fn read(folder: &Path) -> Table {
             let exceptions: Exceptions =
                 toml::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
             table.not_yet = exceptions.not_yet;
-            table.pending = exceptions.pending;
             continue;
         }
         let subject: Subject = toml::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
