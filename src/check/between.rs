@@ -15,7 +15,8 @@ pub(super) fn judge_issuers(items: &mut Items, station: &Station, ours: &Ours<'_
     if station.issuers.is_empty() {
         return items.warn(
             "issuer",
-            "whose patient IDs it uses is not set: where an answer names no issuer, its patients are nobody else's",
+            "whose patient IDs it uses is not set: where an answer names no issuer, its patients are nobody else's, \
+             and its copies of studies whose issuer is named elsewhere are conflicts",
             format!("ask there, then: impaxlink station set {name} --issuer ISSUER"),
         );
     }

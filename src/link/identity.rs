@@ -1,11 +1,12 @@
 //! Whether two answers about one study UID speak of one patient.
 //!
-//! Rules 5 and 7 of a linked query. Who a patient is, is (ID, issuer): two named issuers, or two IDs, are two patients
-//! unless the cross-reference or a global patient ID says that they are one. Where a domain is only inferred, nobody has named an issuer, so
-//! there is nothing that two answers could disagree on but the person: with the same study UID and the same ID they
-//! are copies of one study as long as name and date of birth don't contradict. Otherwise no hospital that has yet to
-//! name its issuers could see its copies as copies. This decides about copies of a study alone; that two patients of
-//! the same ID are one is never concluded from it.
+//! Rules 5 and 7 of a linked query. Who a patient is, is (ID, issuer): two issuers, or two IDs, are two patients unless
+//! the cross-reference or a global patient ID says that they are one. An inferred domain is another issuer than a named
+//! one: its station declares no issuer, or several, so nobody can say that the named one is meant. Where neither answer
+//! has an issuer, there is nothing to disagree on but the person: with the same study UID and the same ID they are
+//! copies of one study as long as name and date of birth don't contradict. Otherwise a hospital that has named no
+//! issuers could not see its copies as copies. This decides about copies of a study alone; it never follows from it that
+//! two patients of the same ID are one.
 //!
 //! Invariant: an [`Identity`] holds keyed hashes, no patient data, and is 24 bytes, whatever the answer was.
 
@@ -106,7 +107,7 @@ impl Identity {
         if !self.is_same(other) {
             return false;
         }
-        if !self.is_named() && other.is_named() {
+        if self.id == other.id && !self.is_named() && other.is_named() {
             self.domain = other.domain;
         }
         let learn = |mine: &mut u32, theirs: u32| *mine = if *mine == 0 { theirs } else { *mine };
@@ -127,7 +128,7 @@ impl Identity {
             false
         } else if self.domain == other.domain {
             true
-        } else if self.is_named() && other.is_named() {
+        } else if self.is_named() || other.is_named() {
             false
         } else {
             agree(self.name, other.name) && agree(self.birth_date, other.birth_date)
@@ -250,23 +251,37 @@ mod tests {
         elsewhere.global_patient_id = Some("G2".to_owned());
         assert!(!is_same(&of("4799", "NORTH"), &elsewhere));
         let unnamed = answer("4788", inferred("PACS"), "DOE^JANE");
-        assert!(
-            is_same(&unnamed, &of("4788", "NORTH")),
-            "a copy by the same ID stays one"
-        );
-        assert!(
-            !is_same(&unnamed, &of("88", "HARBOUR")),
-            "whose ID it is nobody has said"
-        );
+        for (id, issuer) in [("4788", "NORTH"), ("88", "HARBOUR")] {
+            assert!(
+                !is_same(&unnamed, &of(id, issuer)),
+                "nobody has said whose ID it is"
+            );
+        }
     }
 
+    /// Case: one site names the issuer and the other does not
     #[test]
-    fn an_inferred_domain_contradicts_only_by_the_person() {
+    fn an_inferred_domain_is_another_issuer_than_a_named_one() {
+        let unnamed = || answer("4711", inferred("PACS"), "DOE^JANE");
+        assert!(!same(unnamed(), answer("4711", named("NORTH"), "DOE^JANE")));
+        let with_global_id = |answer: StudyAnswer| StudyAnswer {
+            global_patient_id: Some("G1".to_owned()),
+            ..answer
+        };
+        assert!(same(
+            with_global_id(unnamed()),
+            with_global_id(answer("4711", named("NORTH"), "DOE^JANE"))
+        ));
+    }
+
+    /// Case: nobody names the issuer
+    #[test]
+    fn two_inferred_domains_contradict_only_by_the_person() {
         let here = || answer("4711", inferred("PACS"), "DOE^JANE");
         assert!(same(here(), answer("4711", inferred("SITEB"), "Doe, Jane M")));
         assert!(same(
             here(),
-            answer("4711", named("NORTH"), "DOE^JANE=土井^ジェーン")
+            answer("4711", inferred("SITEB"), "DOE^JANE=土井^ジェーン")
         ));
         assert!(same(here(), answer("4711", inferred("SITEB"), "??^??")));
         assert!(!same(here(), answer("4711", inferred("SITEB"), "ROE^RICHARD")));
@@ -281,14 +296,22 @@ mod tests {
     }
 
     #[test]
-    fn two_issuers_never_meet_by_way_of_one_that_is_not_named() {
+    fn an_issuer_learned_by_a_global_id_is_that_of_the_same_id_alone() {
         let key = HashKey::random();
         let known = CrossReference::default();
-        let of = |domain| Identity::of(&answer("4711", domain, "DOE^JANE"), key, &known);
-        let mut patient = of(inferred("PACS"));
-        assert!(patient.take(of(named("NORTH"))));
-        assert!(!patient.take(of(named("HARBOUR"))));
-        assert!(patient.take(of(named("NORTH"))));
+        let of = |id: &str, domain, global_id: Option<&str>| {
+            let answer = StudyAnswer {
+                global_patient_id: global_id.map(str::to_owned),
+                ..answer(id, domain, "DOE^JANE")
+            };
+            Identity::of(&answer, key, &known)
+        };
+        let mut patient = of("4711", inferred("PACS"), Some("G1"));
+        assert!(patient.take(of("88", named("HARBOUR"), Some("G1"))));
+        assert!(!patient.take(of("4711", named("HARBOUR"), None)));
+        assert!(patient.take(of("4711", named("NORTH"), Some("G1"))));
+        assert!(patient.take(of("4711", named("NORTH"), None)));
+        assert!(!patient.take(of("4711", named("HARBOUR"), None)));
     }
 
     #[test]

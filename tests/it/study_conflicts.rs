@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::support::cluster::chest_ct;
 use super::support::dcmqrscp::Dcmqrscp;
 use super::support::env::Env;
 use super::support::links::{add_archive, add_linked, query};
@@ -104,4 +105,40 @@ fn a_retrieve_that_is_refused_for_a_conflict_notes_it() {
     sites.env.impaxlink(&["retrieve", &sites.study]);
     let conflicts = listed(&sites.env, &[]);
     assert_eq!(conflicts[0]["first_path"], json!("retrieve"), "{conflicts:#?}");
+}
+
+/// Case: one site names the issuer and the other does not
+#[test]
+fn a_station_without_an_issuer_is_in_conflict_until_its_issuer_is_set() {
+    let mut study = chest_ct("4711", 2025, 1);
+    study.patient.issuer = "";
+    let [pacs, siteb] = ["PACS", "SITEB"].map(|name| Dcmqrscp::start(name, [&study]));
+    let env = Env::new();
+    env.impaxlink(&["config", "set", "issuer", "NORTH"]).success();
+    add_archive(&env, "PACS", "PACS", pacs.port, &[]);
+    add_linked(&env, "SITEB", "SITEB", siteb.port, &[]);
+    let row = || query(&env, &["--study-uid", &study.uid]).1["items"][0].clone();
+    let in_conflict = row();
+    assert_eq!(
+        in_conflict["conflicts"][0]["station"],
+        json!("SITEB"),
+        "{in_conflict:#}"
+    );
+    let list = env.impaxlink(&["study", "conflicts", "list"]);
+    list.success();
+    assert!(
+        list.stderr
+            .contains("impaxlink station set SITEB --issuer ISSUER"),
+        "{list:#?}"
+    );
+    assert!(!list.stderr.contains("set PACS"), "{list:#?}");
+    env.impaxlink(&["station", "set", "SITEB", "--issuer", "NORTH"])
+        .success();
+    let copies = row();
+    assert_eq!(copies["conflicts"], json!([]), "{copies:#}");
+    assert_eq!(
+        copies["locations"].as_array().map(Vec::len),
+        Some(2),
+        "{copies:#}"
+    );
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: acknowledging changes nothing about the studies: they are still neither prefetched nor moved by themselves.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -181,9 +183,23 @@ fn list(ui: &mut Ui, conflicts: &[KnownConflict]) -> anyhow::Result<ExitStatus> 
                 }
             }
             ui.table(table)?;
+            for station in without_issuer(conflicts) {
+                ui.notice(&format!(
+                    "{station} names no issuer of its patient IDs, so that no other station's are the same: \
+                     'impaxlink station set {station} --issuer ISSUER' says whose they are"
+                ));
+            }
         }
     }
     Ok(ExitStatus::Done)
+}
+
+/// The stations whose issuer is inferred in a conflict that has not been acknowledged.
+fn without_issuer(conflicts: &[KnownConflict]) -> BTreeSet<&StationName> {
+    let open = conflicts.iter().filter(|it| it.acknowledged.is_none());
+    let parties = open.flat_map(|conflict| &conflict.parties);
+    let inferred = parties.filter(|it| matches!(it.party.patient_id.domain, IssuerDomain::Inferred(_)));
+    inferred.map(|it| &it.party.station).collect()
 }
 
 /// A row for each party.

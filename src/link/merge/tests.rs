@@ -125,6 +125,20 @@ fn another_patient_under_the_same_uid_is_a_conflict_and_no_copy() {
     assert_eq!(others, [2, 0]);
 }
 
+/// Case: one site names the issuer and the other does not
+#[test]
+fn a_copy_without_an_issuer_is_a_conflict_beside_one_that_names_it() {
+    let unnamed = |station: &str| {
+        let mut answer = answer("1.2", "4711", "NORTH", 3);
+        answer.patient_id.domain = IssuerDomain::Inferred(station.parse().unwrap());
+        answer
+    };
+    let studies = merged([(1, answer("1.2", "4711", "NORTH", 3)), (0, unnamed("SITEB"))]);
+    assert_eq!((places(&studies[0]), studies[0].conflicts.len()), (vec![1], 1));
+    let studies = merged([(1, unnamed("PACS")), (0, unnamed("SITEB"))]);
+    assert_eq!((places(&studies[0]), studies[0].conflicts.len()), (vec![1, 0], 0));
+}
+
 /// Case: answers in another order at each site
 #[test]
 fn answers_meet_by_uid_and_never_by_position() {
