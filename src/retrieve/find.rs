@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) destination_failed: Option<String>,
     /// Stations that did not say what they have, or not in full.
     pub(super) unanswered: Vec<Unanswered>,
+    /// Those of them whose own listing broke off: beyond what they count, they hold nothing more.
+    pub(super) listing_broke_off: BTreeSet<StationName>,
     /// Stations where the UID stands for another patient.
     pub(super) conflicts: Vec<StationName>,
     /// The conflict, for the store.
@@ -207,6 +209,9 @@ fn sort_out(request: &RetrieveRequest, mut answers: Answers, destination: usize)
             Some(station) => {
                 if target.skip.is_none() && !answers.has(place, &request.study_instance_uid) {
                     unchecked.push(station);
+                }
+                if entry.outcome == Outcome::Failed {
+                    found.listing_broke_off.insert(station.clone());
                 }
                 found.unanswered.push(Unanswered {
                     station: station.clone(),

@@ -384,14 +384,18 @@ impl<'r> ArchiveRetrieve<'r> {
         let is_withheld = copies.is_empty() && (!found.conflicts.is_empty() || found.deferred.is_some());
         let there = &self.contents.wanted;
         let already_there = there.intersection(&self.before).count() as u64;
-        // What a station listed in part, and all of which is known to be here, is not missed.
+        // Where a station's listing broke off, and all that it counts is known to be here, nothing is missed. One that
+        // left something out for another reason, like a linked cluster that lacked an archive, may hold more.
         let settled: Vec<&StationName> = copies
             .iter()
             .filter(|copy| self.is_settled(copy))
             .map(|copy| &self.station(copy).name)
             .collect();
         let mut unanswered = found.unanswered;
-        unanswered.retain(|it| !(it.answered_in_part && settled.contains(&&it.station)));
+        unanswered.retain(|it| {
+            let broke_off = it.answered_in_part && found.listing_broke_off.contains(&it.station);
+            !(broke_off && settled.contains(&&it.station))
+        });
         Retrieved {
             study_instance_uid: self.request.study_instance_uid.clone(),
             station: self.destination.station.name.clone(),

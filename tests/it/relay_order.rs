@@ -119,6 +119,10 @@ fn sending_waits_for_the_current_state_too() {
 #[test]
 fn an_update_of_a_clock_far_ahead_is_shown_and_wins_over_nothing_until_its_time() {
     let (a, b) = two();
+    // A follows its own clock that far, and B does not.
+    a.change(|configuration| {
+        super::support::service::set(configuration, "updates.max_clock_ahead", "3h");
+    });
     let ahead = Timestamp::now() + SignedDuration::from_hours(2);
     let raw = rusqlite::Connection::open(a.service.env.store()).unwrap();
     raw.execute(
