@@ -1,8 +1,8 @@
 //! The one thread that puts received files in their places and into the index, as many at once as are waiting.
 //!
 //! Invariant: a file that is told to be stored was synced, has its name, its folder was synced, and its row is
-//! committed, in this order. A name is never taken from another file. What fails leaves no row, and no file that
-//! recovery would not find.
+//! committed, in this order. A name is never taken from another file, except from a damaged one, by the data that it
+//! had. What fails leaves no row, and no file that recovery would not find.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::description::Description;
 use super::folders::Folder;
-use super::index::{Placement, insert, placement, set_durable};
+use super::index::{Placement, insert, placement, replace_file, set_durable};
 use super::layout::{Layout, remove_file, sync_folder};
 use super::removal;
 use super::{ArchiveError, arrivals, aside};
@@ -45,6 +45,8 @@ pub(super) struct Received {
 pub(super) enum Place {
     /// Among the stored instances.
     Stored,
+    /// Among them, instead of the file that is no longer what arrived, with the same data as that had.
+    Instead(Placement),
     /// Aside, under this name and for this reason.
     Aside(String, AsideReason),
 }
@@ -159,14 +161,21 @@ impl Worker {
 impl Received {
     fn folder(&self, layout: &Layout) -> PathBuf {
         match self.place {
-            Place::Stored => layout.folder(self.folder.number),
+            Place::Stored | Place::Instead(_) => layout.folder(self.folder.number),
             Place::Aside(..) => layout.aside(),
         }
     }
 
+    /// Whether the file that it replaces has the name that this one gets.
+    fn replaces_in_folder(&self) -> bool {
+        matches!(&self.place, Place::Instead(old) if old.folder == self.folder.number)
+    }
+
     fn target(&self, layout: &Layout) -> PathBuf {
         match &self.place {
-            Place::Stored => layout.file(self.folder.number, self.description.sop_instance_uid.as_str()),
+            Place::Stored | Place::Instead(_) => {
+                layout.file(self.folder.number, self.description.sop_instance_uid.as_str())
+            }
             Place::Aside(name, _) => layout.aside().join(name),
         }
     }
@@ -180,12 +189,18 @@ fn put_in_place(
     unremoved: &Option<Arc<ArchiveError>>,
 ) -> Reply {
     let uid = received.description.sop_instance_uid.as_str();
-    let is_stored = placement(transaction, uid)?.is_some();
+    let stored = placement(transaction, uid)?;
+    let is_stored = stored.is_some();
     match &received.place {
         // What was there has just been removed.
         Place::Aside(_, AsideReason::Differs) if !is_stored => return Ok(Committed::LostRace),
         Place::Stored if is_stored || !uids.insert(uid.to_owned()) => return Ok(Committed::LostRace),
-        Place::Stored if removal::is_listed(transaction, received.folder.number, uid)? => {
+        Place::Instead(old) if stored.as_ref() != Some(old) || !uids.insert(uid.to_owned()) => {
+            return Ok(Committed::LostRace);
+        }
+        Place::Stored | Place::Instead(_)
+            if removal::is_listed(transaction, received.folder.number, uid)? =>
+        {
             return match unremoved {
                 Some(error) => Err(ArchiveError::NotCommitted(Arc::clone(error))),
                 None => Ok(Committed::LostRace),
@@ -194,9 +209,13 @@ fn put_in_place(
         _ => {}
     }
     let target = received.target(layout);
-    match renameat_with(CWD, &received.temporary, CWD, &target, RenameFlags::NOREPLACE) {
+    let flags = match received.replaces_in_folder() {
+        true => RenameFlags::empty(),
+        false => RenameFlags::NOREPLACE,
+    };
+    match renameat_with(CWD, &received.temporary, CWD, &target, flags) {
         // Under the same name aside there are the same data.
-        Err(rustix::io::Errno::EXIST) if received.place != Place::Stored => {
+        Err(rustix::io::Errno::EXIST) if matches!(received.place, Place::Aside(..)) => {
             remove_file(&received.temporary)?;
         }
         result => result.map_err(|error| ArchiveError::io("rename to", &target)(error.into()))?,
@@ -226,6 +245,14 @@ fn make_last(layout: &Layout, transaction: Transaction<'_>, placed: &[Job]) -> R
                     arrivals::list(&transaction, inserted, false)?;
                 }
             }
+            Place::Instead(old) => {
+                replace_file(
+                    &transaction,
+                    description.sop_instance_uid.as_str(),
+                    old,
+                    placement,
+                )?;
+            }
             Place::Aside(name, reason) => {
                 let now = Timestamp::now().as_millisecond();
                 aside::list(
@@ -245,7 +272,7 @@ fn make_last(layout: &Layout, transaction: Transaction<'_>, placed: &[Job]) -> R
 fn take_back(layout: &Layout, placed: &[Job], error: ArchiveError) {
     for (received, _) in placed
         .iter()
-        .filter(|(received, _)| received.place == Place::Stored)
+        .filter(|(received, _)| !matches!(received.place, Place::Aside(..)) && !received.replaces_in_folder())
     {
         let _ = remove_file(&received.target(layout));
     }

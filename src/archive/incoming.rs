@@ -51,7 +51,7 @@ pub struct Expected {
 /// What became of an object that was received whole.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It is stored.
+    /// It is stored, be it in the place of a damaged file of the same instance.
     Stored,
     /// The same data under the same UID were stored before.
     AlreadyStored,
@@ -216,6 +216,7 @@ impl Incoming {
                 data_set_offset: self.data_set_offset,
                 bytes: self.bytes,
                 digest: Some(self.digest.finalize().into()),
+                is_damaged: false,
             },
             file,
             is_synced: false,
@@ -331,11 +332,14 @@ impl Finished {
             _ if let Some(reason) = &self.refused => Place::Aside(self.aside_name(), reason.clone()),
             None => Place::Stored,
             Some(placement) => match self.is_same_as(placement) {
-                Ok(true) => return Ok(Some(Outcome::AlreadyStored)),
-                Ok(false) => Place::Aside(self.aside_name(), AsideReason::Differs),
+                Ok(true) if !placement.is_damaged => return Ok(Some(Outcome::AlreadyStored)),
                 // It is being removed.
                 Err(_) if self.stored()? != stored => return Ok(None),
-                Err(error) => return Err(error),
+                same if matches!(same, Ok(true)) || self.is_what_arrived(placement) => {
+                    Place::Instead(placement.clone())
+                }
+                Err(error) if !placement.is_damaged => return Err(error),
+                _ => Place::Aside(self.aside_name(), AsideReason::Differs),
             },
         };
         if !self.is_synced {
@@ -345,7 +349,7 @@ impl Finished {
             self.is_synced = true;
         }
         let outcome = match &place {
-            Place::Stored => Outcome::Stored,
+            Place::Stored | Place::Instead(_) => Outcome::Stored,
             Place::Aside(_, reason) => Outcome::KeptAside(reason.clone()),
         };
         let committed = self.archive.0.committer.commit(Received {
@@ -379,6 +383,13 @@ impl Finished {
         let stored = data_set(&path, stored.data_set_offset)?;
         let received = data_set(&self.temporary.path, self.placement.data_set_offset)?;
         are_equal(stored, received).map_err(ArchiveError::io("read", &path))
+    }
+
+    /// Whether these are the data that arrived first, whatever their file is now.
+    fn is_what_arrived(&self, stored: &Placement) -> bool {
+        stored.digest.is_some()
+            && stored.digest == self.placement.digest
+            && stored.transfer_syntax_uid == self.placement.transfer_syntax_uid
     }
 
     fn aside_name(&self) -> String {

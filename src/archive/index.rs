@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use rusqlite_migration::{M, Migrations};
 
-pub(super) use self::insert::{Inserted, describe_patient, insert};
+pub(super) use self::insert::{Inserted, describe_patient, insert, replace_file};
 use super::ArchiveError;
 use super::layout::{create_file, remove_file};
 
@@ -45,6 +45,8 @@ pub(super) struct Placement {
     pub(super) bytes: u64,
     /// The SHA-256 of the data set, where it was computed when that arrived.
     pub(super) digest: Option<[u8; 32]>,
+    /// Whether the file is known not to be what arrived.
+    pub(super) is_damaged: bool,
 }
 
 /// Makes an empty index; one that was begun before is thrown away.
@@ -109,7 +111,8 @@ pub(super) fn placement(
     sop_instance_uid: &str,
 ) -> rusqlite::Result<Option<Placement>> {
     let mut statement = connection.prepare_cached(
-        "SELECT folder, transfer_syntax_uid, data_set_offset, bytes, digest FROM instance WHERE uid = ?1",
+        "SELECT folder, transfer_syntax_uid, data_set_offset, bytes, digest, damage IS NOT NULL FROM instance
+         WHERE uid = ?1",
     )?;
     let placement = statement.query_row([sop_instance_uid], |row| {
         Ok(Placement {
@@ -118,6 +121,7 @@ pub(super) fn placement(
             data_set_offset: row.get(2)?,
             bytes: row.get(3)?,
             digest: row.get(4)?,
+            is_damaged: row.get(5)?,
         })
     });
     placement.optional()

@@ -231,9 +231,12 @@ fn adopt(
         return Ok(true);
     };
     let stored_path = layout.file(stored.folder, uid);
-    let stored_data = data_set(&stored_path, stored.data_set_offset)?;
-    let data = data_set(&path, placement_here.data_set_offset)?;
-    if are_equal(stored_data, data).map_err(ArchiveError::io("read", &path))? {
+    let is_same = stored_path.exists() && {
+        let stored_data = data_set(&stored_path, stored.data_set_offset)?;
+        let data = data_set(&path, placement_here.data_set_offset)?;
+        are_equal(stored_data, data).map_err(ArchiveError::io("read", &path))?
+    };
+    if is_same {
         remove_file(&path)?;
         return Ok(true);
     }
@@ -295,6 +298,7 @@ fn read(path: &Path, folder: i64) -> Result<Option<(Description, Placement)>, Ar
                 data_set_offset: object.meta.data_set_offset,
                 bytes: object.bytes,
                 digest: None,
+                is_damaged: false,
             };
             Ok(Some((description, placement)))
         }

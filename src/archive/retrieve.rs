@@ -27,6 +27,8 @@ pub struct StoredInstance {
     pub bytes: u64,
     /// The SHA-256 of the data set as it arrived, where that is known.
     pub digest: Option<[u8; 32]>,
+    /// Whether the file is known not to be what arrived.
+    pub is_damaged: bool,
 }
 
 impl StoredInstance {
@@ -65,7 +67,8 @@ impl Archive {
     ) -> Result<Vec<StoredInstance>, ArchiveError> {
         self.0.readers.with(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT i.sop_class_uid, i.uid, i.transfer_syntax_uid, i.folder, i.data_set_offset, i.bytes, i.digest
+                "SELECT i.sop_class_uid, i.uid, i.transfer_syntax_uid, i.folder, i.data_set_offset, i.bytes, i.digest,
+                        i.damage IS NOT NULL
                  FROM study JOIN series ON series.study = study.key JOIN instance i ON i.series = series.key
                  WHERE study.uid = ?1 AND (?2 IS NULL OR series.uid = ?2) ORDER BY i.key",
             )?;
@@ -80,7 +83,7 @@ impl Archive {
     pub fn instance(&self, sop_instance_uid: &str) -> Result<Option<StoredInstance>, ArchiveError> {
         self.0.readers.with(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT sop_class_uid, uid, transfer_syntax_uid, folder, data_set_offset, bytes, digest
+                "SELECT sop_class_uid, uid, transfer_syntax_uid, folder, data_set_offset, bytes, digest, damage IS NOT NULL
                  FROM instance WHERE uid = ?1",
             )?;
             let instance = statement.query_row([sop_instance_uid], |row| self.stored_instance(row));
@@ -97,6 +100,7 @@ impl Archive {
             data_set_offset: row.get(4)?,
             bytes: row.get(5)?,
             digest: row.get(6)?,
+            is_damaged: row.get(7)?,
             sop_instance_uid,
         })
     }

@@ -51,7 +51,9 @@ impl Contents {
     fn read(archive: &Archive, study: &Uid, scope: &Scope) -> Result<Self, ArchiveError> {
         let stored = |series: Option<&Uid>| -> Result<BTreeSet<Uid>, ArchiveError> {
             let stored = archive.instances(study.as_str(), series.map(Uid::as_str))?;
-            let uids = stored.iter().filter_map(|it| it.sop_instance_uid.parse().ok());
+            // A damaged one is as good as missing: a source may have it whole.
+            let sound = stored.iter().filter(|it| !it.is_damaged);
+            let uids = sound.filter_map(|it| it.sop_instance_uid.parse().ok());
             Ok(uids.collect())
         };
         let all = stored(None)?;

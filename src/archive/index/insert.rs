@@ -57,6 +57,36 @@ pub(in crate::archive) fn insert(
     Ok(Inserted { instance, study })
 }
 
+/// Gives an instance another file with the data that arrived. The old file is listed for removal, unless the new one has
+/// its name; within the caller's transaction.
+pub(in crate::archive) fn replace_file(
+    transaction: &Connection,
+    uid: &str,
+    old: &Placement,
+    new: &Placement,
+) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached(
+        "UPDATE instance SET folder = ?2, data_set_offset = ?3, bytes = ?4, digest = ?5, damage = NULL WHERE uid = ?1",
+    )?;
+    update.execute(params![
+        uid,
+        new.folder,
+        new.data_set_offset,
+        new.bytes,
+        new.digest
+    ])?;
+    let mut count = transaction.prepare_cached(
+        "UPDATE study SET bytes = bytes - ?2 + ?3 WHERE key =
+         (SELECT series.study FROM instance i JOIN series ON series.key = i.series WHERE i.uid = ?1)",
+    )?;
+    count.execute(params![uid, old.bytes, new.bytes])?;
+    if old.folder != new.folder {
+        let mut list = transaction.prepare_cached("INSERT INTO removal (folder, uid) VALUES (?1, ?2)")?;
+        list.execute(params![old.folder, uid])?;
+    }
+    Ok(())
+}
+
 fn patient_key(transaction: &Connection, description: &Description) -> rusqlite::Result<i64> {
     let attributes = &description.patient;
     let identity = [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID].map(|tag| attributes.text(tag));

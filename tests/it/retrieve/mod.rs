@@ -1,5 +1,6 @@
 //! `retrieve`, with real archives as sources and destinations; fake peers for what those don't do.
 
+mod damage;
 mod ends;
 mod gate;
 mod misbehaviour;
