@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::copies::{Answers, Copy, Search, StudyCopies};
 use super::{RetrieveRequest, Unanswered};
-use crate::link::completeness::has_answered;
+use crate::link::completeness::{has_answered, has_ended_well};
 use crate::link::policy::{Caller, Narrowing, Purpose, Role, Target, plan};
 use crate::link::{Request, StudyStates};
 use crate::model::{
@@ -105,7 +105,7 @@ pub(super) async fn find(request: &RetrieveRequest, destination: usize, cancel: 
 pub(super) async fn copy_at(request: &RetrieveRequest, station: usize) -> Result<Option<Copy>, String> {
     let [(copy, entry)] = list(request, [station]).await;
     match entry {
-        Some(entry) if entry.outcome == Outcome::Searched => Ok(copy),
+        Some(entry) if has_ended_well(&entry) => Ok(copy),
         entry => Err(entry.and_then(|entry| entry.detail).unwrap_or_default()),
     }
 }
@@ -205,6 +205,7 @@ fn sort_out(request: &RetrieveRequest, mut answers: Answers, destination: usize)
         let detail = || entry.detail.clone().unwrap_or_default();
         match name(target.station) {
             _ if entry.is_complete() => {}
+            _ if target.station == destination && has_ended_well(entry) => {}
             _ if target.station == destination => found.destination_failed = Some(detail()),
             Some(station) => {
                 if target.skip.is_none() && !answers.has(place, &request.study_instance_uid) {
