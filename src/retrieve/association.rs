@@ -77,15 +77,12 @@ pub(super) fn failure(resources: &Resources, station: &Station, error: &Error) -
     )
 }
 
-/// A final response in words; `None` where it is success.
+/// A final response in words; `None` where it is success. The comment is not among them, as it may hold patient data.
 pub(super) fn unsuccessful(end: &RetrieveEnd) -> Option<String> {
     if end.status.is_success() {
         return None;
     }
     let mut words = format!("ended with {}", end.status);
-    if let Some(comment) = &end.comment {
-        words.push_str(&format!(": {comment}"));
-    }
     let SubOperations {
         completed,
         failed,

@@ -14,6 +14,7 @@ use super::peer::{Attempt, Source};
 use super::selection::Selection;
 use super::to_archive::ArchiveRetrieve;
 use crate::dimse::{Context, Error, Move, MoveEvent, RetrieveEnd, Status, SubOperations, uids};
+use crate::link::completeness::is_of_our_kind;
 use crate::link::{CANCEL_WITHIN, FAR, address_towards};
 use crate::model::{AeTitle, Uid, show_duration};
 
@@ -71,11 +72,12 @@ async fn move_all(
     attempt: &mut Attempt,
 ) -> Result<(), Ended> {
     let destination = retrieve.move_destination(source.station);
+    let is_of_our_kind = is_of_our_kind(opened.association.peer());
     let mut done = 0;
     for selection in source.requests(false, |uid| lacking.contains(uid)) {
         let to = (&destination, &selection);
         let end = move_one(retrieve, source, context, opened, to, &mut done).await?;
-        attempt.note(&end);
+        attempt.note(&end, source.station, is_of_our_kind);
         if end.status.is_success() {
             continue;
         }

@@ -14,6 +14,7 @@ use super::selection::{Selection, requests};
 use super::transfer::{Sink, Transfer};
 use super::{Gate, Method, ObjectKind, Resources, Scope, files};
 use crate::dimse::{Context, RetrieveEnd, Status, uids};
+use crate::link::completeness::{FinalResponse, is_of_our_kind};
 use crate::model::{Station, Uid};
 
 const GET: [&str; 2] = [uids::STUDY_ROOT_GET, uids::PATIENT_ROOT_GET];
@@ -43,8 +44,12 @@ pub(crate) struct Attempt {
     pub(crate) status: Option<Status>,
     /// What went wrong at the source, or on the way to the sink.
     pub(crate) detail: Option<String>,
+    /// The comment of a final response. It may hold patient data, so it is shown and never stored or logged.
+    pub(super) comment: Option<String>,
     /// What to do about it.
     pub(crate) hint: Option<String>,
+    /// Whether the source has said beside success that what it has sent is not all.
+    pub(crate) says_partial: bool,
     /// Whether the source has said to each request that it sent all.
     pub(crate) has_sent_all: bool,
     /// Whether an association or the source failed, so that what it says it has done is not relied on.
@@ -60,12 +65,19 @@ impl Attempt {
         }
     }
 
-    /// Notes the final response to a request.
-    pub(super) fn note(&mut self, end: &RetrieveEnd) {
-        self.has_sent_all = (self.has_sent_all || self.status.is_none()) && end.status.is_success();
+    /// Notes the final response of a station to a request.
+    pub(super) fn note(&mut self, end: &RetrieveEnd, station: &Station, is_of_our_kind: bool) {
+        let (has_comment, comments) = (end.comment.is_some(), station.success_comment);
+        let response = FinalResponse::read(end.status, has_comment, is_of_our_kind, comments);
+        // What a warning says is missing may come from another source: that is seen by what is there in the end.
+        let says_partial = response.is_partial && end.status.is_success();
+        let has_sent_all = end.status.is_success() && !says_partial;
+        self.has_sent_all = (self.has_sent_all || self.status.is_none()) && has_sent_all;
+        self.says_partial |= says_partial;
         self.status = Some(end.status);
-        if let Some(words) = unsuccessful(end) {
+        if let Some(words) = unsuccessful(end).or(response.remark.filter(|_| says_partial)) {
             self.detail = Some(words);
+            self.comment.clone_from(&end.comment);
         }
     }
 }
@@ -172,6 +184,7 @@ impl<'a> Source<'a> {
         attempt: &mut Attempt,
     ) -> Result<bool, String> {
         let association = &mut opened.association;
+        let is_of_our_kind = is_of_our_kind(association.peer());
         let by_get = choose(association, &GET).cloned();
         let sends_objects = !association.object_contexts().is_empty();
         let arrivals = self.resources.arrivals.as_deref();
@@ -198,7 +211,7 @@ impl<'a> Source<'a> {
             };
             let end = end.map_err(|error| failure(self.resources, self.station, &error))?;
             let Some(end) = end else { return Ok(false) };
-            attempt.note(&end);
+            attempt.note(&end, self.station, is_of_our_kind);
             if arrivals.is_some() && end.status == Status::DESTINATION_UNKNOWN {
                 attempt.hint = Some(format!(
                     "register at {} our AE title with our address as a move destination",

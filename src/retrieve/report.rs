@@ -89,10 +89,25 @@ pub struct SourceReport {
     pub failed: u64,
     /// The status of its last final response.
     pub dicom_status: Option<u16>,
-    /// What went wrong.
+    /// What went wrong. Never patient data.
     pub detail: Option<String>,
+    /// The comments of its final responses that tell of something. They may hold patient data, so they are shown and
+    /// never stored.
+    pub comments: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+impl SourceReport {
+    /// The detail with the station's comments, for the person who has retrieved.
+    pub fn shown_detail(&self) -> Option<String> {
+        let comments = self
+            .comments
+            .iter()
+            .map(|comment| format!("its comment: {comment}"));
+        let parts: Vec<String> = self.detail.iter().cloned().chain(comments).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
 }
 
 /// Why nothing could be retrieved at all.

@@ -20,7 +20,7 @@ use super::records::{note_conflict, note_use};
 use super::transfer::{Client, Sink, Transfer};
 use super::{
     Gate, Method, Progress, Refusal, Resources, RetrieveError, RetrieveRequest, Retrieved, Scope,
-    SourceReport,
+    SourceReport, Unanswered,
 };
 use crate::dimse::Status;
 use crate::model::{AeTitle, Station, StationName, Uid, in_full};
@@ -80,6 +80,7 @@ pub async fn retrieve(
         kept_aside: Vec::new(),
         sources: Vec::new(),
         sent_all: BTreeSet::new(),
+        say_partial: BTreeSet::new(),
         is_misfiled: false,
         unrecorded: None,
     };
@@ -113,6 +114,8 @@ pub(super) struct ArchiveRetrieve<'r> {
     sources: Vec<SourceReport>,
     /// The sources that have said that they sent all that was asked for, by their place in the configuration.
     sent_all: BTreeSet<usize>,
+    /// Those that have said beside success that what they sent is not all.
+    say_partial: BTreeSet<usize>,
     /// Whether the destination lists the study under another patient.
     is_misfiled: bool,
     pub(super) unrecorded: Option<String>,
@@ -187,9 +190,13 @@ impl<'r> ArchiveRetrieve<'r> {
             failed: 0,
             dicom_status: None,
             detail: None,
+            comments: Vec::new(),
             hint: None,
         };
         if self.request.dry_run {
+            if !self.is_settled(copy) {
+                report.detail = copy.listing_failure();
+            }
             report.instances = lacking.len() as u64;
             self.contents.all.extend(lacking.iter().cloned());
             self.contents.wanted.extend(lacking);
@@ -258,6 +265,7 @@ impl<'r> ArchiveRetrieve<'r> {
             report.method = Some(method);
             report.dicom_status = attempt.status.map(|status| status.0).or(report.dicom_status);
             report.hint = attempt.hint.or(report.hint.take());
+            report.comments.extend(attempt.comment);
             details.extend(
                 attempt
                     .detail
@@ -266,13 +274,19 @@ impl<'r> ArchiveRetrieve<'r> {
             if attempt.has_sent_all {
                 self.sent_all.insert(copy.station);
             }
+            if attempt.says_partial {
+                self.say_partial.insert(copy.station);
+            }
             if method == Method::Move && came > 0 {
                 details.extend(self.check_patient_there(source));
             }
-            let is_done = lacking.is_empty() && copy.is_whole();
+            let is_done = lacking.is_empty() && (copy.is_whole() || attempt.has_sent_all);
             if self.cancel.is_cancelled() || came > 0 || is_done || self.is_misfiled {
                 break;
             }
+        }
+        if lacking.is_empty() {
+            report.hint = None;
         }
         Ok(details)
     }
@@ -373,6 +387,21 @@ impl<'r> ArchiveRetrieve<'r> {
         Ok(self.contents.all.len().saturating_sub(before))
     }
 
+    /// Adds the sources that said beside success that what they sent is not all.
+    fn add_partial_sources(&self, unanswered: &mut Vec<Unanswered>) {
+        let partial = self.say_partial.iter();
+        let partial = partial.filter_map(|station| self.request.configuration.stations.get(*station));
+        for station in partial {
+            if !unanswered.iter().any(|it| it.station == station.name) {
+                unanswered.push(Unanswered {
+                    station: station.name.clone(),
+                    answered_in_part: true,
+                    detail: "says that what it sent is not complete".to_owned(),
+                });
+            }
+        }
+    }
+
     fn conclude(self, copies: &[Copy], found: Found) -> Retrieved {
         let are_all_settled = copies.iter().all(|copy| self.is_settled(copy));
         let missing: Vec<Uid> = self.wanted.difference(&self.contents.all).cloned().collect();
@@ -396,6 +425,7 @@ impl<'r> ArchiveRetrieve<'r> {
             let broke_off = it.answered_in_part && found.listing_broke_off.contains(&it.station);
             !(broke_off && settled.contains(&&it.station))
         });
+        self.add_partial_sources(&mut unanswered);
         Retrieved {
             study_instance_uid: self.request.study_instance_uid.clone(),
             station: self.destination.station.name.clone(),

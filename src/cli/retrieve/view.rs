@@ -110,7 +110,7 @@ fn source(report: &SourceReport) -> SourceView {
         instances: report.instances,
         failed: report.failed,
         dicom_status: report.dicom_status.map(|status| format!("{status:04X}")),
-        detail: report.detail.clone(),
+        detail: report.shown_detail(),
         hint: report.hint.clone(),
     }
 }
@@ -147,11 +147,11 @@ pub fn tell(
     stopped: Option<Stopped>,
 ) -> anyhow::Result<()> {
     let uid = &view.study_instance_uid;
-    if !view.complete && (!view.dry_run || !view.unanswered.is_empty()) {
+    if !view.complete {
         ui.warning(&format!("{uid}: {}", closing(view, stopped)));
     }
     for source in &retrieved.sources {
-        if let Some(detail) = &source.detail {
+        if let Some(detail) = source.shown_detail() {
             ui.notice(&format!("{}  {detail}", source.station));
         }
         if let Some(hint) = &source.hint {
@@ -198,7 +198,8 @@ fn closing(view: &StudyView, stopped: Option<Stopped>) -> String {
         return format!("{why}no station that answered has it{silent}");
     }
     if view.dry_run {
-        return format!("INCOMPLETE{silent}");
+        let (there, missing) = (view.instances + view.fetched, view.missing);
+        return format!("INCOMPLETE: {there} instances would be there, {missing} missing{silent}");
     }
     let stays = if stopped.is_some() {
         "; what came stays, and is not fetched again"

@@ -4,4 +4,5 @@ mod damage;
 mod ends;
 mod gate;
 mod misbehaviour;
+mod partial;
 mod peers;
