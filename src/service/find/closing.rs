@@ -69,11 +69,10 @@ pub(in crate::service) fn missing(ledger: &[(Role, LedgerEntry)]) -> String {
         .map(|(_, entry)| entry)
         .filter(|entry| !entry.is_complete())
         .collect();
-    let is_in_part = missing.iter().all(|entry| has_answered(entry));
-    let how = if is_in_part {
-        "answered in part"
-    } else {
-        "did not answer"
+    let how = match missing.as_slice() {
+        cut if cut.iter().all(|entry| !entry.is_missing()) => "not waited for",
+        partial if partial.iter().all(|entry| has_answered(entry)) => "answered in part",
+        _ => "did not answer",
     };
     let mut comment = format!("{} of {due} sites {how}: ", missing.len());
     let fits = |comment: &str, name: &str, more: usize| {
@@ -147,6 +146,14 @@ mod tests {
             told(&ledger, OnPartial::Success).1,
             "1 of 2 sites answered in part: SITEB"
         );
+    }
+
+    #[test]
+    fn a_site_that_was_cut_off_is_named_as_such() {
+        let mut ledger = vec![archive(Outcome::Searched), site("SITEB", Outcome::Cancelled)];
+        assert_eq!(missing(&ledger), "1 of 2 sites not waited for: SITEB");
+        ledger.push(site("SITEC", Outcome::Failed));
+        assert_eq!(missing(&ledger), "2 of 3 sites did not answer: SITEB, SITEC");
     }
 
     /// Case: a linked cluster did not answer a viewer's query

@@ -25,6 +25,7 @@ use self::search::{Found, StudyHeld};
 use super::admission::Calls;
 use super::{Service, Snapshot};
 use crate::dimse::{RetrieveEnd, RetrieveRequest, RetrieveResponder, RetrieveTo, Status, SubOperations};
+use crate::link::completeness::Completeness;
 use crate::link::keywords;
 use crate::model::{LedgerId, Level, QueryLedger, Station, Told, Uid};
 use crate::retrieve::{Client, Copy, Gate, Resources, Scope, Sink, Source, Transfer};
@@ -66,16 +67,18 @@ pub(super) async fn retrieve(
         () = responder.interrupted() => None,
         found = search => Some(found),
     };
-    let Some(found) = found else {
+    let Some(mut found) = found else {
         return refused(Status::CANCEL, "");
     };
-    let delivery = Delivery {
+    let studies = std::mem::take(&mut found.studies);
+    let mut delivery = Delivery {
         service,
         snapshot: &snapshot,
         resources: &resources,
         station,
         keys: &keys,
-        found: &found,
+        studies: &studies,
+        found: &mut found,
     };
     let end = delivery.run(sink, responder).await;
     if let Some(asker) = calls.asker() {
@@ -87,7 +90,7 @@ pub(super) async fn retrieve(
             generation: snapshot.generation(),
             level: Level::Image,
             keywords: keywords(&keys.query()),
-            complete: found.is_complete() && end.status.is_success(),
+            complete: !found.lacks_a_site() && end.status.is_success(),
             entries: found.ledger.into_iter().map(|(_, entry)| entry).collect(),
             told: Told {
                 status: end.status.0,
@@ -129,14 +132,15 @@ struct Delivery<'a> {
     resources: &'a Resources,
     station: &'a Station,
     keys: &'a RetrieveKeys,
-    found: &'a Found,
+    studies: &'a [StudyHeld],
+    found: &'a mut Found,
 }
 
 impl Delivery<'_> {
     /// Delivers what was found, and says what came of it.
-    async fn run(&self, sink: Sink<'_>, responder: &mut RetrieveResponder<'_>) -> RetrieveEnd {
-        let (found, name) = (self.found, &self.station.name);
-        if found.studies.is_empty() && (!found.is_complete() || found.conflicts > 0) {
+    async fn run(&mut self, sink: Sink<'_>, responder: &mut RetrieveResponder<'_>) -> RetrieveEnd {
+        let (studies, found, name) = (self.studies, &self.found, &self.station.name);
+        if studies.is_empty() && (found.lacks_a_site() || found.conflicts > 0) {
             let comment = found.remark();
             tracing::warn!("retrieve of {name} failed: {comment}");
             let status = match found.conflicts {
@@ -145,12 +149,12 @@ impl Delivery<'_> {
             };
             return refused(status, &comment);
         }
-        let wanted = found.studies.iter().flat_map(|study| &study.wanted).cloned();
-        let expected = found.studies.iter().map(|study| study.expected).sum();
+        let wanted = studies.iter().flat_map(|study| &study.wanted).cloned();
+        let expected = studies.iter().map(|study| study.expected).sum();
         let mut transfer = Transfer::new(self.resources, Client::Caller(responder), sink);
         transfer.want(wanted, expected);
         let scope = self.keys.scope();
-        'studies: for study in &found.studies {
+        'studies: for study in studies {
             for copy in &study.copies {
                 if transfer.is_over() || !transfer.lacks(copy) {
                     continue 'studies;
@@ -172,7 +176,13 @@ impl Delivery<'_> {
         end
     }
 
-    async fn transfer(&self, study: &StudyHeld, copy: &Copy, scope: &Scope, transfer: &mut Transfer<'_, '_>) {
+    async fn transfer(
+        &mut self,
+        study: &StudyHeld,
+        copy: &Copy,
+        scope: &Scope,
+        transfer: &mut Transfer<'_, '_>,
+    ) {
         let Some(station) = self.snapshot.configuration().stations.get(copy.station) else {
             return;
         };
@@ -196,6 +206,9 @@ impl Delivery<'_> {
             turn_within: None,
         };
         let attempt = source.transfer(transfer).await;
+        if attempt.says_partial {
+            self.found.note_partial(&station.name);
+        }
         if let Some(detail) = attempt.detail {
             tracing::warn!("{} as a source: {detail}", station.name);
         }
@@ -214,6 +227,8 @@ impl Delivery<'_> {
             [counts.completed, counts.failed, counts.warning].map(Option::unwrap_or_default);
         let status = match (completed + warned, warned + failed) {
             _ if is_cancelled => Status::CANCEL,
+            // Whatever linked clusters gave: nobody knows what the local cluster has of it.
+            (_, 0) if self.found.completeness() == Completeness::Failed => Status::UNABLE_TO_PROCESS,
             (_, 0) => Status::SUCCESS,
             (0, _) => Status::CANNOT_PERFORM,
             _ => Status::WARNING,

@@ -15,10 +15,11 @@ use super::super::find::{link_request, missing};
 use super::super::health::note;
 use super::super::{Service, Snapshot};
 use super::identifier::RetrieveKeys;
+use crate::link::completeness::{Completeness, completeness};
 use crate::link::policy::{Narrowing, Role, plan};
 use crate::link::visibility::Visibility;
 use crate::model::{
-    Caller, ConflictPath, CrossReference, Kind, LedgerEntry, Level, Outcome, Query, Station, Uid,
+    Caller, ConflictPath, CrossReference, Kind, LedgerEntry, Level, Outcome, Query, Station, StationName, Uid,
 };
 use crate::retrieve::{Copy, Scope, Search, StudyCopies};
 
@@ -68,18 +69,30 @@ impl StudyHeld {
 }
 
 impl Found {
-    /// Whether all answered who should have.
-    pub(super) fn is_complete(&self) -> bool {
-        self.ledger
-            .iter()
-            .all(|(_, entry)| entry.is_complete() || entry.outcome == Outcome::Cancelled)
+    /// How complete the answers are of all who should have answered.
+    pub(super) fn completeness(&self) -> Completeness {
+        completeness(self.ledger.iter().map(|(role, entry)| (*role, entry)))
+    }
+
+    /// Whether a site that should have answered did not, or not in full. One that was not waited for is no such site.
+    pub(super) fn lacks_a_site(&self) -> bool {
+        matches!(self.completeness(), Completeness::Partial | Completeness::Failed)
+    }
+
+    /// Notes that a station has said of its objects that they are not all.
+    pub(super) fn note_partial(&mut self, station: &StationName) {
+        let mut entries = self.ledger.iter_mut().map(|(_, entry)| entry);
+        if let Some(entry) = entries.find(|entry| entry.station == *station && entry.is_complete()) {
+            entry.outcome = Outcome::Truncated;
+            entry.detail = Some("says of its objects that they are not complete".to_owned());
+        }
     }
 
     /// What the caller should know besides the counts.
     pub(super) fn remark(&self) -> String {
-        match (self.conflicts, self.is_complete()) {
-            (0, true) => String::new(),
-            (0, false) => missing(&self.ledger),
+        match (self.conflicts, self.completeness()) {
+            (0, Completeness::Complete) => String::new(),
+            (0, _) => missing(&self.ledger),
             (1, _) => "the study stands for two patients: see impaxlink query".to_owned(),
             (count, _) => format!("{count} studies stand for two patients each"),
         }
@@ -240,7 +253,8 @@ fn add_entry(ledger: &mut Vec<(Role, LedgerEntry)>, role: Role, entry: LedgerEnt
         None => ledger.push((role, entry)),
         Some((_, known)) => {
             let (matches, elapsed) = (known.matches + entry.matches, known.elapsed + entry.elapsed);
-            if known.is_complete() {
+            // A failure counts more than a station that was not waited for.
+            if known.is_complete() || (!known.is_missing() && entry.is_missing()) {
                 *known = entry;
             }
             (known.matches, known.elapsed) = (matches, elapsed);

@@ -2,5 +2,6 @@
 
 mod linked;
 mod local;
+mod partial;
 mod sources;
 mod trouble;
