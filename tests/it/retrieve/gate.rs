@@ -1,17 +1,20 @@
 //! Objects that are another patient's than their source named, studies in conflict, and lists of images that lack some.
 
+use impaxlink::model::{Kind, Station};
 use serde_json::{Value, json};
 
+use crate::support::archive_options::ArchiveOptions;
 use crate::support::cluster::{add_source, chest_ct, import, local_cluster};
 use crate::support::dcmqrscp::Dcmqrscp;
 use crate::support::env::{Env, Run};
 use crate::support::fake_peer::FakePeer;
 use crate::support::fake_peer::script::{Acceptance, Step, answer};
 use crate::support::links::add_linked;
+use crate::support::process::free_port;
 use crate::support::retrieve::{data_sets, embedded, listing, one_series, retrieve, there};
 use crate::support::retrievers::movescu;
-use crate::support::service::Service;
-use crate::support::sites::{archive, internal};
+use crate::support::service::{Service, set};
+use crate::support::sites::{archive, internal, open_link};
 use crate::support::storescp::Storescp;
 use crate::support::studies::Study;
 
@@ -165,4 +168,34 @@ fn what_the_destination_has_of_another_patient_is_not_added_to() {
     );
     assert_eq!(item["instances"], json!(1), "{item:#}");
     assert_eq!(there(&env, &study), 1);
+}
+
+/// Case: objects that a source moves to our listener are another patient's
+#[test]
+fn what_a_source_moves_to_our_listener_is_held_to_the_patient_that_it_named() {
+    let study = one_series();
+    for is_other in [true, false] {
+        let port = free_port();
+        let mut options = ArchiveOptions::new("SITEA");
+        options.move_destinations = vec![("IMPAXLINK", port)];
+        let source = Dcmqrscp::start_with(&options, [&study]);
+        if is_other {
+            source.replace_objects(&of(&study, "2"));
+        }
+        let service = Service::start_with(|configuration| {
+            set(configuration, "listen", &format!("127.0.0.1:{port}"));
+            let mut own = Station::new("OWN".parse().unwrap(), "IMPAXLINK".parse().unwrap(), None);
+            own.kind = Kind::Archive;
+            configuration.stations = vec![own, open_link("SITEA", "SITEA", source.port)];
+        });
+        let (run, item) = retrieve(&service.env, &[&study.uid, "--method", "move"]);
+        run.exits(i32::from(is_other));
+        assert_eq!(item["complete"], json!(!is_other), "{item:#}");
+        assert_eq!(item["missing"], json!(if is_other { 3 } else { 0 }), "{item:#}");
+        assert_eq!(item["sources"][0]["method"], json!("move"), "{item:#}");
+        assert_eq!(there(&service.env, &study), if is_other { 0 } else { 3 });
+        let stats = service.env.impaxlink(&["archive", "stats", "--json"]).json();
+        let aside = stats["kept_aside"].as_array().map(Vec::len);
+        assert_eq!(aside, Some(if is_other { 3 } else { 0 }), "{stats:#}");
+    }
 }

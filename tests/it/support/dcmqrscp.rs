@@ -21,7 +21,7 @@ pub struct Dcmqrscp {
     pub ae_title: String,
     pub port: u16,
     process: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Dcmqrscp {
@@ -72,8 +72,13 @@ impl Dcmqrscp {
             ae_title: options.ae_title.to_owned(),
             port,
             process,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Puts other objects in the place of those with the same UIDs. Its answers to a C-FIND stay what they were.
+    pub fn replace_objects(&self, study: &Study) {
+        study.write_files(&self.folder.path().join("archive"));
     }
 
     /// What it has logged.
