@@ -31,7 +31,14 @@ use view::{StudyView, worst};
 /// the end the archive is asked what it has: the exit status is 0 where all is there, 3 where a part is missing or a
 /// station that may have more did not answer in full, 4 where no station has the study.
 ///
-/// By C-GET objects come over our own association; by C-MOVE the source sends them to the archive, which it must know.
+/// By default the objects come by C-GET, and each is checked before the archive gets it: it must be of the patient that
+/// the source named. Where nothing comes that way, the source moves them: for the archive that impaxlink keeps to the
+/// service's listener, which checks them too ('impaxlink serve' must run); for another archive directly to it, which is
+/// asked afterwards under which patient it lists the study. The source must know the AE title as a move destination.
+///
+/// In the JSON, 'refused' counts objects that are not what their source listed, such as another patient's. They are kept
+/// aside ('impaxlink archive aside list') where impaxlink keeps an archive. 'deferred' says why nothing was fetched though
+/// a station has the study.
 ///
 /// The UIDs may stand in a file, one a line: @FILE, or @- for standard input.
 #[derive(Debug, clap::Args)]
@@ -51,7 +58,8 @@ pub struct RetrieveArgs {
     #[arg(long, value_name = "UID", num_args = 1.., value_delimiter = ',', value_parser = uids, conflicts_with = "series",
           help_heading = "What")]
     instance: Vec<Uids>,
-    /// Only from these stations; from a station that is named here also a study whose UID stands for two patients
+    /// Only from these stations. A study whose UID stands for two patients is fetched from them all the same, unless the
+    /// archive has it of the other patient
     #[arg(long, value_name = "STATION", num_args = 1.., value_delimiter = ',', help_heading = "From where, to where",
           add = ArgValueCompleter::new(complete::station_names))]
     from: Vec<String>,
@@ -62,7 +70,7 @@ pub struct RetrieveArgs {
     #[arg(long, value_name = "STATION", help_heading = "From where, to where",
           add = ArgValueCompleter::new(complete::station_names))]
     to: Option<String>,
-    /// How: by default what works, C-GET first for the archive that impaxlink keeps, else C-MOVE
+    /// By this method alone; by default C-GET, then C-MOVE where nothing came
     #[arg(long, value_enum, help_heading = "How")]
     method: Option<MethodWord>,
     /// Only show what would be fetched, and from where
@@ -98,9 +106,9 @@ fn all(uids: &[Uids]) -> Vec<Uid> {
 /// The ways in which objects come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum MethodWord {
-    /// C-MOVE: the source sends them to the archive.
+    /// C-MOVE: the source sends the objects to the archive itself.
     Move,
-    /// C-GET: they come over our association.
+    /// C-GET: the objects come through impaxlink, which checks them.
     Get,
 }
 
