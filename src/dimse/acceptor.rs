@@ -15,6 +15,7 @@ use dicom_ul::pdu::{
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::conversion::is_convertible;
 use super::socket::Socket;
 use super::stream::{Incoming, PduStream};
 use super::tls::{AcceptorTls, PeerCertificate};
@@ -321,16 +322,31 @@ fn object_context(
         .filter_map(|uid| uid.parse().ok())
         .collect();
     let held = served.held.get(&sop_class_uid).filter(|_| roles.scp);
-    let held = held
-        .into_iter()
-        .flatten()
-        .find(|syntax| syntaxes.contains(syntax));
     let context = ObjectContext {
         id: proposed.id,
-        transfer_syntax_uid: held.or(syntaxes.first())?.clone(),
+        transfer_syntax_uid: sending_syntax(held.map_or(&[], Vec::as_slice), &syntaxes)
+            .or(syntaxes.first())?
+            .clone(),
         sop_class_uid,
     };
     (roles.scu || roles.scp).then_some((context, roles))
+}
+
+/// In which of the `proposed` transfer syntaxes objects are given that are there in those of `held`: as they are stored,
+/// unless it is a syntax that objects are not converted to where it would be converted from.
+fn sending_syntax<'s>(held: &[Uid], proposed: &'s [Uid]) -> Option<&'s Uid> {
+    let stored = held
+        .iter()
+        .find_map(|syntax| proposed.iter().find(|it| *it == syntax));
+    let is_converted = match stored {
+        Some(stored) => {
+            is_convertible(stored.as_str()) && TransferSyntax::from_uid(stored.as_str()).is_none()
+        }
+        None => held.iter().any(|syntax| is_convertible(syntax.as_str())),
+    };
+    let mut targets = TransferSyntax::ALL.iter().filter(|_| is_converted);
+    let target = targets.find_map(|syntax| proposed.iter().find(|it| it.as_str() == syntax.uid()));
+    target.or(stored)
 }
 
 fn answer_context(

@@ -13,7 +13,7 @@
 //! Where things are, from the bytes up:
 //! - [`uids`], `transfer_syntax`, `status`, `refusal`: the vocabulary
 //! - `element`, [`check`]: where elements begin and end, and whether the whole may be read
-//! - `data_set`, `builder`: data sets, read and written
+//! - `data_set`, `builder`: data sets, read and written; `conversion`: those of objects in another transfer syntax
 //! - [`charset`]: text by Specific Character Set, a room of its own
 //! - `command`: command sets
 //! - `assembler`, `fragment`: presentation data values into messages, and back; `in_flight`: how much of them is held
@@ -33,6 +33,7 @@ mod association;
 mod builder;
 pub mod check;
 mod command;
+mod conversion;
 mod data_set;
 mod element;
 mod error;
@@ -62,6 +63,7 @@ pub use association::{Association, Context, ContextRefusal, Limits, ObjectContex
 pub use builder::{DataSetBuilder, EncodeError};
 pub use check::{Fault, Malformed};
 pub use command::{Command, CommandField, MAX_COMMAND, SubOperations};
+pub use conversion::{convert, is_convertible};
 pub use data_set::{DataSet, Element, Elements, ElementsByTag, Items};
 pub use error::{Awaited, Error, Violation};
 pub use in_flight::{bytes_in_flight, limit_bytes_in_flight};

@@ -104,7 +104,7 @@ pub struct ObjectsServed {
     /// Of which SOP classes objects are given to the caller of a C-GET.
     pub given: fn(&Uid) -> bool,
     /// In which transfer syntaxes objects of a SOP class are there, the most usual first: of those proposed for objects
-    /// that are given, the first of these is taken, as nothing is encoded anew.
+    /// that are given, the first of these is taken, or one that they are converted to.
     pub held: HashMap<Uid, Vec<Uid>>,
 }
 

@@ -9,7 +9,7 @@ use dicom_dictionary_std::uids;
 
 use super::Instance;
 use super::copies::Copy;
-use crate::dimse::{MAX_CONTEXTS, ObjectFlow, ProposedObjects};
+use crate::dimse::{MAX_CONTEXTS, ObjectFlow, ProposedObjects, TransferSyntax, is_convertible};
 use crate::model::Uid;
 
 /// The kind of an object: SOP class and transfer syntax.
@@ -121,6 +121,36 @@ fn kinds<'i>(instances: impl Iterator<Item = &'i Instance>, are_all: bool) -> Ve
         classes.iter().map(kind).collect::<Vec<_>>()
     };
     syntaxes.flat_map(of_syntax).collect()
+}
+
+/// The kinds as they are stored, and each SOP class in the transfer syntaxes that every peer should take.
+pub(super) fn proposed_kinds(stored: &BTreeSet<&ObjectKind>) -> Vec<ObjectKind> {
+    let classes: BTreeSet<&Uid> = stored.iter().map(|(class, _)| class).collect();
+    let others = classes.into_iter().flat_map(|class| {
+        let syntaxes = TransferSyntax::ALL
+            .iter()
+            .filter_map(|syntax| syntax.uid().parse().ok());
+        syntaxes.map(|syntax| (class.clone(), syntax))
+    });
+    let others = others.filter(|kind| !stored.contains(kind));
+    stored.iter().copied().cloned().chain(others).collect()
+}
+
+/// In which of the accepted kinds an object is sent: as it is stored, or converted. The error says why in none.
+pub(super) fn sent_kind(stored: &ObjectKind, accepted: &[ObjectKind]) -> Result<ObjectKind, &'static str> {
+    if accepted.contains(stored) {
+        return Ok(stored.clone());
+    }
+    let (class, syntax) = stored;
+    let mut targets = TransferSyntax::ALL
+        .iter()
+        .filter(|_| is_convertible(syntax.as_str()));
+    let of_class = || accepted.iter().filter(|(it, _)| it == class);
+    let target = targets.find_map(|target| of_class().find(|(_, it)| it.as_str() == target.uid()));
+    target.cloned().ok_or(match of_class().next() {
+        Some(_) => "transfer syntax not accepted by the destination",
+        None => "SOP class not accepted by the destination",
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! - `peer`: one copy as a source: `get`, `move_here` with [`Arrivals`], or `files` of the embedded archive;
 //!   `association`, `selection` and `kinds`: what is asked of a station, and in which presentation contexts
 //! - `object`, [`Gate`]: objects on their way, each looked at before a sink sees it
-//! - `transfer`: from a source through the gate to a sink, and the counts; `archive_sink`, `station_sink`: the sinks
+//! - `transfer`: from a source through the gate to a sink, and the counts; `archive_sink`, `station_sink`: the sinks;
+//!   `outgoing`: a C-STORE
 //! - [`retrieve`] (`to_archive`): a study brought to an archive station of the local cluster, as a [`RetrieveRequest`]
 //!   says; `find`: its copies; `destination`, `direct_move`: that archive station, and objects sent to it directly;
 //!   `records`: what it puts on record; `report`: what came of it
@@ -29,6 +30,7 @@ mod held;
 mod kinds;
 mod move_here;
 mod object;
+mod outgoing;
 mod peer;
 mod records;
 mod report;

@@ -13,13 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::archive_sink::ArchiveSink;
 use super::copies::Copy;
 use super::object::{CheckedObject, ObjectHeader, ObjectStream, SourceBroke, check};
+use super::outgoing::send_all;
 use super::station_sink::{NotTaken, StationSink};
 use super::{Gate, ObjectKind, Progress, Refusal, Resources};
 use crate::archive::ArchiveError;
-use crate::dimse::{
-    CallerGone, Error, RetrieveResponder, Status, StatusClass, Store, StoreObject, StoreToCaller,
-    SubOperations,
-};
+use crate::dimse::{CallerGone, Error, RetrieveResponder, Status, StatusClass, StoreObject, SubOperations};
 use crate::model::{AeTitle, Station, Uid, in_full};
 
 /// How much of an object is waited for before the first of it is sent, in bytes.
@@ -75,6 +73,8 @@ pub(crate) struct Transfer<'t, 'r> {
     pub(super) refused: BTreeMap<Uid, Refusal>,
     /// Why the sink did not take an object.
     pub(super) not_taken: Option<String>,
+    /// What the embedded archive has and the sink accepts in no presentation context, with the reason.
+    pub(super) not_accepted: BTreeMap<Uid, &'static str>,
 }
 
 impl<'t, 'r> Transfer<'t, 'r> {
@@ -92,6 +92,7 @@ impl<'t, 'r> Transfer<'t, 'r> {
             counts: [0; 4],
             refused: BTreeMap::new(),
             not_taken: None,
+            not_accepted: BTreeMap::new(),
         }
     }
 
@@ -217,6 +218,7 @@ impl<'t, 'r> Transfer<'t, 'r> {
         };
         if !matches!(state, State::Failed) {
             self.refused.remove(&header.instance);
+            self.not_accepted.remove(&header.instance);
         }
         self.settle(&header.instance, state);
         self.report(sent.map_or(0, |(_, bytes)| bytes)).await;
@@ -370,13 +372,21 @@ impl<'t, 'r> Transfer<'t, 'r> {
         failed
     }
 
-    /// What the gate refused in all, in words; `None` where it was nothing.
+    /// What the gate refused in all, else what the sink accepts in no presentation context, in words; `None` where it was
+    /// nothing.
     pub(crate) fn refusals(&self) -> Option<String> {
-        let first = self.refused.values().next()?;
+        let Some(first) = self.refused.values().next() else {
+            return self.not_accepted().map(str::to_owned);
+        };
         Some(match self.refused.len() {
             1 => format!("an object was refused: {first}"),
             count => format!("{count} objects were refused: {first}"),
         })
+    }
+
+    /// Why objects of the embedded archive were not sent; `None` where all were that are there.
+    pub(crate) fn not_accepted(&self) -> Option<&'static str> {
+        self.not_accepted.values().next().copied()
     }
 }
 
@@ -453,44 +463,4 @@ impl From<SourceBroke> for ToStation {
     fn from(_: SourceBroke) -> Self {
         ToStation::Source
     }
-}
-
-/// A C-STORE under way, to a station or to a caller.
-trait OutgoingObject {
-    type Lost;
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), Self::Lost>;
-    async fn finish(self, within: Duration) -> Result<Status, Self::Lost>;
-}
-
-impl OutgoingObject for Store<'_> {
-    type Lost = Error;
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        Store::send(self, bytes).await
-    }
-    async fn finish(self, within: Duration) -> Result<Status, Error> {
-        Store::finish(self, within).await
-    }
-}
-
-impl OutgoingObject for StoreToCaller<'_> {
-    type Lost = CallerGone;
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), CallerGone> {
-        StoreToCaller::send(self, bytes).await
-    }
-    async fn finish(self, within: Duration) -> Result<Status, CallerGone> {
-        StoreToCaller::finish(self, within).await
-    }
-}
-
-async fn send_all<O: OutgoingObject, E: From<O::Lost> + From<SourceBroke>, S: ObjectStream>(
-    mut outgoing: O,
-    mut object: CheckedObject<'_, S>,
-    patience: Duration,
-) -> Result<(Status, u64), E> {
-    let mut length = 0;
-    while let Some(bytes) = object.next().await? {
-        length += bytes.len() as u64;
-        outgoing.send(&bytes).await?;
-    }
-    Ok((outgoing.finish(patience).await?, length))
 }

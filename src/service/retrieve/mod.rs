@@ -27,7 +27,8 @@ use super::{Service, Snapshot};
 use crate::dimse::{RetrieveEnd, RetrieveRequest, RetrieveResponder, RetrieveTo, Status, SubOperations};
 use crate::link::completeness::Completeness;
 use crate::link::keywords;
-use crate::model::{LedgerId, Level, QueryLedger, Station, Told, Uid};
+use crate::link::policy::Role;
+use crate::model::{LedgerEntry, LedgerId, Level, Outcome, QueryLedger, Station, Told, Uid};
 use crate::retrieve::{Client, Copy, Gate, Resources, Scope, Sink, Source, Transfer};
 
 /// Answers a C-MOVE or C-GET of a caller that was admitted.
@@ -80,7 +81,7 @@ pub(super) async fn retrieve(
         studies: &studies,
         found: &mut found,
     };
-    let end = delivery.run(sink, responder).await;
+    let (end, not_accepted) = delivery.run(sink, responder).await;
     if let Some(asker) = calls.asker() {
         service.records.ledger(QueryLedger {
             id: LedgerId::new(at, Uuid::new_v4().as_fields().0),
@@ -91,7 +92,7 @@ pub(super) async fn retrieve(
             level: Level::Image,
             keywords: keywords(&keys.query()),
             complete: !found.lacks_a_site() && end.status.is_success(),
-            entries: found.ledger.into_iter().map(|(_, entry)| entry).collect(),
+            entries: entries(&snapshot, found.ledger, not_accepted),
             told: Told {
                 status: end.status.0,
                 matches: end.sub_operations.completed.unwrap_or_default().into(),
@@ -100,6 +101,26 @@ pub(super) async fn retrieve(
         });
     }
     end
+}
+
+/// What is recorded of the stations; `not_accepted` is why the destination accepts not all that the embedded archive has.
+fn entries(
+    snapshot: &Snapshot,
+    ledger: Vec<(Role, LedgerEntry)>,
+    not_accepted: Option<&str>,
+) -> Vec<LedgerEntry> {
+    let stations = &snapshot.configuration().stations;
+    let embedded = stations.iter().find(|station| station.is_embedded());
+    let mut entries: Vec<LedgerEntry> = ledger.into_iter().map(|(_, entry)| entry).collect();
+    for entry in &mut entries {
+        if let (Some(reason), Some(embedded)) = (not_accepted, embedded)
+            && entry.station == embedded.name
+        {
+            entry.outcome = Outcome::Failed;
+            entry.detail = Some(reason.to_owned());
+        }
+    }
+    entries
 }
 
 fn refused(status: Status, why: &str) -> RetrieveEnd {
@@ -137,8 +158,12 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Delivers what was found, and says what came of it.
-    async fn run(&mut self, sink: Sink<'_>, responder: &mut RetrieveResponder<'_>) -> RetrieveEnd {
+    /// Delivers what was found, and says what came of it, and why objects of the embedded archive were not accepted.
+    async fn run(
+        &mut self,
+        sink: Sink<'_>,
+        responder: &mut RetrieveResponder<'_>,
+    ) -> (RetrieveEnd, Option<&'static str>) {
         let (studies, found, name) = (self.studies, &self.found, &self.station.name);
         if studies.is_empty() && (found.lacks_a_site() || found.conflicts > 0) {
             let comment = found.remark();
@@ -147,7 +172,7 @@ impl Delivery<'_> {
                 0 => Status::CANNOT_COUNT,
                 _ => Status::UNABLE_TO_PROCESS,
             };
-            return refused(status, &comment);
+            return (refused(status, &comment), None);
         }
         let wanted = studies.iter().flat_map(|study| &study.wanted).cloned();
         let expected = studies.iter().map(|study| study.expected).sum();
@@ -162,6 +187,7 @@ impl Delivery<'_> {
                 self.transfer(study, copy, &scope, &mut transfer).await;
             }
         }
+        let not_accepted = transfer.not_accepted();
         let end = self.end(transfer).await;
         let counts = end.sub_operations;
         let [completed, failed] = [counts.completed, counts.failed].map(Option::unwrap_or_default);
@@ -173,7 +199,7 @@ impl Delivery<'_> {
                 end.status
             );
         }
-        end
+        (end, not_accepted)
     }
 
     async fn transfer(
